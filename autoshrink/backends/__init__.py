@@ -1,0 +1,1 @@
+"""Runtimes that a model is deployed on, one file or folder each, found by name."""

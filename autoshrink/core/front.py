@@ -1,0 +1,192 @@
+"""The front: the candidates that nothing dominates and that break no limit.
+
+References:
+    Fonseca, Guerreiro, López-Ibáñez, Paquete: On the Computation of the Empirical Attainment Function (2011), and the
+    `moocore` package, which computes dominance and hypervolume exactly.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+from autoshrink.core.candidate import Candidate, State
+from autoshrink.core.documents import Frozen
+from autoshrink.core.measurement import Metric
+from autoshrink.core.quantities import show_quantity
+from autoshrink.core.target import COSTS
+
+__all__ = ["Front", "Judged", "Limits", "judge"]
+
+
+class Limits(Frozen):
+    """The accuracy floor and the budget, as numbers, with what the original model scored."""
+
+    floor: float
+    costs: dict[str, float]
+    """Budget by metric, in base units."""
+    baseline: dict[str, float]
+    """The original's cost by metric, in base units: the scale of a metric that has no limit."""
+
+    def excess(self, candidate: Candidate) -> dict[str, float]:
+        """Give each broken limit, by how much relative to the limit; the pessimistic end of a band counts."""
+        broken = {}
+        for name, limit in self.costs.items():
+            metric = candidate.metrics.get(name)
+            if metric is None:
+                broken[name] = math.inf
+            elif metric.high > limit:
+                broken[name] = metric.high / limit - 1
+        score = accuracy_of(candidate)
+        if score is None:
+            broken["accuracy"] = math.inf
+        elif score < self.floor:
+            broken["accuracy"] = self.floor - score
+        return broken
+
+    def explain(self, candidate: Candidate) -> str:
+        """Say which limits a candidate breaks and by how much; empty when none."""
+        return "; ".join(
+            f"accuracy {accuracy_of(candidate):.4g} is {excess:.3g} below the floor {self.floor:.4g}"
+            if name == "accuracy"
+            else f"{name} {_band(candidate.metrics[name])} is {_ratio(excess)} {_shown(self.costs[name], name)}"
+            for name, excess in self.excess(candidate).items()
+            if math.isfinite(excess)
+        )
+
+
+class Judged(Frozen):
+    """A candidate with its standing among all."""
+
+    candidate: Candidate
+    state: State
+    reason: str
+
+
+class Front(Frozen):
+    """All candidates of a search, judged; `members` are those on the front."""
+
+    objectives: tuple[str, ...]
+    limits: Limits
+    judged: tuple[Judged, ...]
+
+    @property
+    def members(self) -> list[Candidate]:
+        """The candidates on the front, the fastest (or smallest) first."""
+        first = next((name for name in self.objectives if name != "accuracy"), "accuracy")
+        members = [item.candidate for item in self.judged if item.state == "front"]
+        return sorted(members, key=lambda candidate: (cost(candidate, first), candidate.id))
+
+    @property
+    def hypervolume(self) -> float:
+        """The dominated share of the box between ideal and limits, from 0 to 1."""
+        points = [self.point(member) for member in self.members]
+        if not points:
+            return 0.0
+        import moocore
+
+        return float(moocore.hypervolume([[min(x, 1.0) for x in p] for p in points], ref=[1.0] * len(self.objectives)))
+
+    def point(self, candidate: Candidate) -> list[float]:
+        """Scale the objectives: 0 is ideal, 1 is the limit (or the original's value where there is none)."""
+        return [max(0.0, self._scaled(candidate, name)) for name in self.objectives]
+
+    def knee(self) -> Candidate | None:
+        """Give the front's member that is nearest to the best of each objective, each scaled over the front."""
+        members = self.members
+        if not members:
+            return None
+        points = [[cost(member, name) for name in self.objectives] for member in members]
+        lows, highs = ([extreme(axis) for axis in zip(*points, strict=True)] for extreme in (min, max))
+        scaled = [
+            [(x - low) / (high - low) if high > low else 0.0 for x, low, high in zip(p, lows, highs, strict=True)]
+            for p in points
+        ]
+        return members[min(range(len(members)), key=lambda i: math.hypot(*scaled[i]))]
+
+    def best(self, objective: str) -> Candidate | None:
+        """Give the front's member that is best in one objective or cost."""
+        known = [m for m in self.members if objective == "accuracy" or objective in m.metrics]
+        return min(known, key=lambda member: (cost(member, objective), member.id), default=None)
+
+    def nearest_miss(self) -> Candidate | None:
+        """Give the candidate outside the limits that misses them by least, summed over the limits."""
+        misses = [item.candidate for item in self.judged if item.state in ("over_budget", "stopped")]
+        known = [(self._miss(candidate), candidate.id, candidate) for candidate in misses]
+        return min((item for item in known if math.isfinite(item[0])), default=(0, 0, None))[2]
+
+    def binding(self) -> list[str]:
+        """Name the limits that no candidate meets; without any, those that are broken most often."""
+        broken = [set(self.limits.excess(item.candidate)) for item in self.judged if item.state == "over_budget"]
+        if not broken:
+            return []
+        counts = {name: sum(name in names for names in broken) for name in (*self.limits.costs, "accuracy")}
+        return [name for name, count in counts.items() if count and count == max(counts.values())]
+
+    def _miss(self, candidate: Candidate) -> float:
+        excess = self.limits.excess(candidate)
+        scale = max(abs(1 - self.limits.floor), 1e-3)
+        return sum(value / scale if name == "accuracy" else value for name, value in excess.items())
+
+    def _scaled(self, candidate: Candidate, name: str) -> float:
+        if name == "accuracy":
+            # A metric whose floor is negative (a negated error) is ideal at 0, any other at 1.
+            ideal = 0.0 if self.limits.floor < 0 else 1.0
+            score = accuracy_of(candidate)
+            return (ideal - (score if score is not None else -math.inf)) / max(ideal - self.limits.floor, 1e-9)
+        return cost(candidate, name) / self.limits.costs.get(name, self.limits.baseline.get(name, math.inf))
+
+
+def judge(candidates: Iterable[Candidate], objectives: Sequence[str], limits: Limits) -> Front:
+    """Sort candidates into front, dominated, over budget and not measured.
+
+    Of candidates with equal objectives only the first is on the front.
+    """
+    candidates = list(candidates)
+    inside = [c for c in candidates if c.outcome == "measured" and not limits.excess(c)]
+    on_front = set[int]()
+    if inside:
+        import moocore
+
+        points = [[cost(candidate, name) for name in objectives] for candidate in inside]
+        keep = moocore.is_nondominated(points, keep_weakly=False)
+        on_front = {candidate.id for candidate, kept in zip(inside, keep, strict=True) if kept}
+    within = {candidate.id for candidate in inside}
+
+    def standing(candidate: Candidate) -> Judged:
+        if candidate.outcome != "measured":
+            return Judged(candidate=candidate, state=candidate.outcome, reason=candidate.reason)
+        if candidate.id not in within:
+            return Judged(candidate=candidate, state="over_budget", reason=limits.explain(candidate))
+        return Judged(candidate=candidate, state="front" if candidate.id in on_front else "dominated", reason="")
+
+    return Front(
+        objectives=tuple(objectives), limits=limits, judged=tuple(standing(candidate) for candidate in candidates)
+    )
+
+
+def accuracy_of(candidate: Candidate) -> float | None:
+    """Give the accuracy on the test split once it is known, else on the validation split."""
+    return candidate.accuracy.test if candidate.accuracy.test is not None else candidate.accuracy.validation
+
+
+def cost(candidate: Candidate, objective: str) -> float:
+    """Give an objective as a number to be made small."""
+    if objective == "accuracy":
+        score = accuracy_of(candidate)
+        return -score if score is not None else math.inf
+    metric = candidate.metrics.get(objective)
+    return metric.value if metric is not None else math.inf
+
+
+def _band(metric: Metric) -> str:
+    value = show_quantity(metric.value, metric.unit)
+    return value if metric.high == metric.value else f"{value} (up to {show_quantity(metric.high, metric.unit)})"
+
+
+def _shown(limit: float, name: str) -> str:
+    return f"over the limit of {show_quantity(limit, COSTS[name])}"
+
+
+def _ratio(excess: float) -> str:
+    return f"{excess * 100:.3g} %" if excess < 10 else f"{excess + 1:.3g} times" 

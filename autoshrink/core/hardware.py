@@ -1,0 +1,60 @@
+"""A hardware profile: backend, device, physical limits, capabilities and energy constants with their source."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from autoshrink.core.documents import Document, Frozen
+from autoshrink.core.quantities import Bytes, Fraction, JoulesPerCycle, Watts
+
+__all__ = ["Capabilities", "Energy", "Hardware", "Limits"]
+
+Bits = Literal[32, 16, 8, 4]
+Scheme = Literal["float", "static", "dynamic", "weight_only"]
+
+
+class Limits(Frozen):
+    """What the device physically has: no budget can be above it."""
+
+    size: Bytes | None = None
+    memory: Bytes | None = None
+
+
+class Capabilities(Frozen):
+    """Number formats that the device can execute; a space is cut to them before the search."""
+
+    weight_bits: tuple[Bits, ...] = (32, 16, 8, 4)
+    activation_bits: tuple[Literal[32, 16, 8], ...] = (32, 16, 8)
+    schemes: tuple[Scheme, ...] = ("float", "static", "dynamic", "weight_only")
+
+
+class Energy(Frozen):
+    """Constants that turn time or cycles into a *modelled* energy, with their source."""
+
+    power: Watts | None = None
+    per_cycle: JoulesPerCycle | None = None
+    band: Fraction
+    source: Annotated[str, Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _one_constant(self) -> Self:
+        if (self.power is None) == (self.per_cycle is None):
+            raise ValueError("give either 'power' (such as 6 W) or 'per_cycle' (such as 0.37 nJ)")
+        return self
+
+
+class Hardware(Document):
+    """One device as a target names it: a file in ``targets/``, a path, or written inline."""
+
+    name: Annotated[str, Field(min_length=1)]
+    kind: Literal["cpu", "phone", "gpu", "mcu"]
+    backend: Annotated[str, Field(min_length=1)]
+    device: Annotated[str, Field(pattern=r"^(local|emulated|ssh://.+|adb://.+)$")] = "local"
+    threads: Annotated[int, Field(ge=1)] = 1
+    pin: bool = True
+    options: dict[str, Any] = Field(default_factory=dict, description="settings that belong to the backend")
+    limits: Limits = Limits()
+    capabilities: Capabilities = Capabilities()
+    energy: Energy | None = None

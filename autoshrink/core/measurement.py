@@ -1,0 +1,54 @@
+"""A measurement: metric → value, unit, low, high, origin, and the conditions that it was taken under."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from autoshrink.core.documents import Frozen
+
+__all__ = ["Artifact", "Measurement", "Metric", "Origin"]
+
+Origin = Literal["measured", "emulated", "modelled"]
+
+
+class Metric(Frozen):
+    """One figure in base units, with its band and its origin."""
+
+    value: float
+    unit: str
+    low: float
+    high: float
+    origin: Origin
+
+    @model_validator(mode="after")
+    def _in_band(self) -> Self:
+        if not self.low <= self.value <= self.high:
+            raise ValueError(f"the value {self.value} is outside its band {self.low}…{self.high}")
+        return self
+
+    @classmethod
+    def exact(cls, value: float, unit: str, origin: Origin = "measured") -> Self:
+        """Make a figure that has no spread, such as a file's size."""
+        return cls(value=value, unit=unit, low=value, high=value, origin=origin)
+
+
+class Measurement(Frozen):
+    """The figures of one artifact on one device."""
+
+    metrics: dict[str, Metric] = Field(default_factory=dict)
+    conditions: dict[str, Any] = Field(default_factory=dict)
+
+
+class Artifact(Frozen):
+    """The deployable files and how they were made; ``key`` is a hash of their content."""
+
+    key: str
+    backend: str
+    files: tuple[str, ...]
+    """File names inside the artifact's own folder, the one to load first."""
+    size: int
+    """Bytes of all files."""
+    notes: dict[str, Any] = Field(default_factory=dict)
+    """What the backend counted while it made them: quantized nodes, codebooks, opset."""

@@ -1,0 +1,1 @@
+"""Places where an artifact runs: this machine, and later ssh, adb and emulated boards."""

@@ -1,0 +1,1 @@
+"""The user's model and data: loading, splits, metrics and the recovery training loop."""

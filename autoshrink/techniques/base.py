@@ -1,0 +1,92 @@
+"""What a technique is: a frozen value of its settings, with one method that applies it.
+
+A technique's file imports torch inside its functions, so that a target's spelling is checked in a fraction of a second.
+"""
+
+from __future__ import annotations
+
+import enum
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from autoshrink.core import Chooser, Encoding, Range, Setting, Step
+from autoshrink.core.documents import Frozen
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from autoshrink.models.recovery import Recovery
+    from autoshrink.models.workload import Workload
+
+__all__ = ["Accepts", "Context", "Stage", "Technique"]
+
+Accepts = Callable[[Encoding], str]
+"""Says why backend and device can't execute an encoding; empty when they can."""
+
+
+class Stage(enum.IntEnum):
+    """When a technique is applied: shapes first, then weights, then number formats."""
+
+    STRUCTURE = 0
+    RECOVERY = 1
+    ENCODING = 2
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a technique may look at while it is applied.
+
+    ``recovery`` holds the settings of the recipe's distillation step, for techniques that fine-tune; None in a recipe
+    without one (no gradient step is taken then).
+    """
+
+    workload: Workload
+    recovery: Recovery | None = None
+    seed: int = 0
+
+
+class Technique(Frozen, ABC):
+    """One way to compress; its pydantic fields are its settings, all scalars with defaults where one is sensible."""
+
+    kind: ClassVar[str]
+    """The name in recipes, and of the technique's file."""
+    stage: ClassVar[Stage]
+
+    @abstractmethod
+    def apply(self, model: nn.Module, context: Context) -> nn.Module:
+        """Compress a model that the technique owns, and return it (or another).
+
+        Raises:
+            Refusal: this model has nothing that the technique can work on, or the settings don't fit it.
+        """
+
+    def encode(self, encoding: Encoding, model: nn.Module) -> Encoding:
+        """Add what the backend has to do on export; most techniques add nothing."""
+        return encoding
+
+    @classmethod
+    def draw(cls, step: Step, choose: Chooser, accepts: Accepts) -> Setting | None:
+        """Draw the settings of this technique from a space's step; None leaves the technique out.
+
+        Only what `accepts` allows may be drawn, and only what matters: a setting without effect is not asked for.
+        """
+        if step.optional and not choose.choice(f"{step.kind}.use", (False, True)):
+            return None
+        return Setting.model_validate({"kind": step.kind, **draw_params(step, choose)})
+
+
+def draw_params(step: Step, choose: Chooser, without: tuple[str, ...] = ()) -> dict[str, object]:
+    """Draw every setting of a step but those named."""
+    drawn: dict[str, object] = {}
+    for name, param in step.params.items():
+        if name in without:
+            continue
+        if isinstance(param, Range):
+            drawn[name] = choose.range(f"{step.kind}.{name}", param)
+        elif isinstance(param, tuple):
+            drawn[name] = choose.choice(f"{step.kind}.{name}", param) if len(param) > 1 else param[0]
+        else:
+            drawn[name] = param
+    return drawn
