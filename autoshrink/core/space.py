@@ -100,51 +100,6 @@ class Space(Document):
         return [step.kind for step in self.steps]
 
 
-def _read_params(cls, data: Any) -> Any:
-        if not isinstance(data, Mapping):
-            return data
-        return {k: v if k in ("kind", "optional") else _read_param(k, v) for k, v in data.items()}
-
-    @property
-    def params(self) -> dict[str, Scalar | Values | Range]:
-        """The settings: a scalar, a tuple of choices, or a range."""
-        return dict(self.model_extra or {})
-
-    def values(self, name: str) -> Values:
-        """List what a fixed or chosen setting can be; empty for a range or an absent setting."""
-        param = self.params.get(name, ())
-        return param if isinstance(param, tuple) else () if isinstance(param, Range) else (param,)
-
-
-class Space(Document):
-    """An ordered tuple of steps."""
-
-    name: str = ""
-    steps: tuple[Step, ...]
-
-    @model_validator(mode="after")
-    def _each_kind_once(self) -> Self:
-        kinds = self.kinds()
-        if not kinds:
-            raise ValueError("'steps' is empty: name at least one technique")
-        for kind in kinds:
-            if kinds.count(kind) > 1:
-                raise ValueError(f"{kind!r} stands twice in 'steps': put its ranges into one step")
-        return self
-
-    def kinds(self) -> list[str]:
-        """Name the techniques of the space, in their order."""
-        return [step.kind for step in self.steps]
-
-
-def _draw(name: str, param: Scalar | Values | Range, chooser: Chooser) -> Scalar:
-    if isinstance(param, Range):
-        return chooser.range(name, param)
-    if isinstance(param, tuple):
-        return chooser.choice(name, param) if len(param) > 1 else param[0]
-    return param
-
-
 def _read_param(name: str, value: object) -> Scalar | Values | Range:
     if isinstance(value, Range | Scalar):
         return value
