@@ -23,6 +23,8 @@ class Limits(Frozen):
     """The accuracy floor and the budget, as numbers, with what the original model scored."""
 
     floor: float
+    test_floor: float | None = None
+    """The floor on the test split, where it follows from the original's accuracy there; else `floor` holds."""
     costs: dict[str, float]
     """Budget by metric, in base units."""
     baseline: dict[str, float]
@@ -40,14 +42,20 @@ class Limits(Frozen):
         score = accuracy_of(candidate)
         if score is None:
             broken["accuracy"] = math.inf
-        elif score < self.floor:
-            broken["accuracy"] = self.floor - score
+        elif score < (floor := self.floor_of(candidate)):
+            broken["accuracy"] = floor - score
         return broken
+
+    def floor_of(self, candidate: Candidate) -> float:
+        """Give the floor on the split that the candidate's accuracy is known for."""
+        if candidate.accuracy.test is None or self.test_floor is None:
+            return self.floor
+        return self.test_floor
 
     def explain(self, candidate: Candidate) -> str:
         """Say which limits a candidate breaks and by how much; empty when none."""
         return "; ".join(
-            f"accuracy {accuracy_of(candidate):.4g} is {excess:.3g} below the floor {self.floor:.4g}"
+            f"accuracy {accuracy_of(candidate):.4g} is {excess:.3g} below the floor {self.floor_of(candidate):.4g}"
             if name == "accuracy"
             else f"{name} {_band(candidate.metrics[name])} is {_ratio(excess)} {_shown(self.costs[name], name)}"
             for name, excess in self.excess(candidate).items()
@@ -133,7 +141,7 @@ class Front(Frozen):
             # A metric whose floor is negative (a negated error) is ideal at 0, any other at 1.
             ideal = 0.0 if self.limits.floor < 0 else 1.0
             score = accuracy_of(candidate)
-            return (ideal - (score if score is not None else -math.inf)) / max(ideal - self.limits.floor, 1e-9)
+            return (ideal - (score if score is not None else -math.inf)) / max(ideal - self.limits.floor_of(candidate), 1e-9)
         return cost(candidate, name) / self.limits.costs.get(name, self.limits.baseline.get(name, math.inf))
 
 

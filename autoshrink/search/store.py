@@ -1,0 +1,208 @@
+"""What a search keeps: a folder of its own, written so that a crash at any moment loses nothing that was finished."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlparse
+
+from pydantic import ValidationError
+
+from autoshrink.core import AutoshrinkError, Candidate, SpecError, Target, nearest
+from autoshrink.core.documents import read_yaml
+
+__all__ = ["Store", "latest", "store_root"]
+
+_DEFAULT_ROOT = ".autoshrink"
+
+
+def store_root(url: str | None = None) -> Path:
+    """Find the folder that holds all searches: ``--store``, else ``AUTOSHRINK_STORE``, else ``.autoshrink`` here.
+
+    Raises:
+        SpecError: the address is not a folder.
+    """
+    url = url or os.environ.get("AUTOSHRINK_STORE") or _DEFAULT_ROOT
+    parsed = urlparse(url)
+    if parsed.scheme not in ("", "file"):
+        raise SpecError(f"--store {url}: only a folder is supported, as a path or a file:// address")
+    root = Path(unquote(parsed.path) if parsed.scheme == "file" else url)
+    if root.exists() and not root.is_dir():
+        raise SpecError(f"--store {url}: is not a folder")
+    return root
+
+
+def latest(root: Path) -> str:
+    """Name the search that was begun last.
+
+    Raises:
+        SpecError: there is none.
+    """
+    begun = [path.parent for path in root.glob("*/search.json")]
+    if not begun:
+        raise SpecError(f"no search in {root}/ yet: start one with 'autoshrink search TARGET'")
+    return max(begun, key=lambda folder: ((folder / "search.json").stat().st_mtime, folder.name)).name
+
+
+class Store:
+    """One search's folder: the target, the candidates as they finish, the artifacts, the study and the front."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.artifacts = folder / "artifacts"
+        self.study = folder / "study.journal"
+        self._candidates = folder / "candidates.jsonl"
+
+    @classmethod
+    def create(cls, root: Path, target: Target, name: str | None = None) -> Store:
+        """Begin a search in a new folder, called ``name`` or the target's name and a running number.
+
+        Raises:
+            SpecError: a search of this name is there already, or the name can't be a folder's.
+        """
+        if name is not None and not re.fullmatch(r"[\w][\w.-]*", name):
+            raise SpecError(f"--name {name!r}: use letters, digits, '.', '-' and '_'")
+        stem = re.sub(r"[^\w.-]+", "-", target.name).strip(".-") or "search"
+        root.mkdir(parents=True, exist_ok=True)
+        number = 1
+        while True:
+            folder = root / (name or f"{stem}-{number}")
+            try:
+                folder.mkdir()
+                break
+            except FileExistsError:
+                if name is not None:
+                    raise SpecError(f"a search {name!r} is there already: use --resume {name} or another name") from None
+                number += 1
+        store = cls(folder)
+        store.artifacts.mkdir()
+        store.write("target.yaml", target.to_yaml())
+        store.write_json("search.json", {"name": store.name, "target": target.name, "folder": str(target.source.folder)})
+        return store
+
+    @classmethod
+    def open(cls, root: Path, name: str | None = None) -> Store:
+        """Open a past search, by default the latest.
+
+        Raises:
+            SpecError: there is none of this name.
+        """
+        name = name or latest(root)
+        store = cls(root / name)
+        if not (store.folder / "search.json").is_file():
+            known = sorted(path.parent.name for path in root.glob("*/search.json"))
+            hint = nearest(name, known) if known else "there is none yet"
+            raise SpecError(f"no search {name!r} in {root}/; {hint}")
+        return store
+
+    @property
+    def name(self) -> str:
+        """The search's name, which is its folder's."""
+        return self.folder.name
+
+    def target(self) -> Target:
+        """Read the target as it was when the search began; its paths still start from its original folder."""
+        data, source = read_yaml(self.folder / "target.yaml")
+        about = self.read_json("search.json") or {}
+        source.folder = Path(about.get("folder", source.folder))
+        return Target.parse(data, source)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the search for one driver; the lock goes with the process, however that ends.
+
+        Raises:
+            SpecError: another driver is working on this search.
+        """
+        with (self.folder / "lock").open("a+", encoding="utf-8") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.seek(0)
+                raise SpecError(f"search {self.name!r} is being run by process {file.read().strip()}") from None
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
+            yield
+
+    def candidates(self) -> list[Candidate]:
+        """Read the finished candidates; of several records of one candidate the last counts.
+
+        Raises:
+            AutoshrinkError: a record other than a torn last line can't be read.
+        """
+        found: dict[int, Candidate] = {}
+        if not self._candidates.exists():
+            return []
+        lines = self._candidates.read_bytes().split(b"\n")
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            try:
+                candidate = Candidate.model_validate_json(line)
+            except ValidationError as error:
+                if number == len(lines):  # the writer was killed in the middle of this line
+                    break
+                raise AutoshrinkError(f"{self._candidates}:{number}: damaged record: {error}") from None
+            found[candidate.id] = candidate
+        return sorted(found.values(), key=lambda candidate: candidate.id)
+
+    def add(self, candidate: Candidate) -> None:
+        """Append a candidate's record and wait until it is on the disk."""
+        with self._candidates.open("ab+") as file:
+            end = file.seek(0, os.SEEK_END)
+            if end:
+                file.seek(end - 1)
+                if file.read(1) != b"\n":
+                    self._drop_torn_line(file.fileno())
+            file.write(candidate.model_dump_json().encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def artifact_folder(self, candidate: Candidate) -> Path:
+        """Give the folder of a candidate's files."""
+        if candidate.artifact is None:
+            raise AutoshrinkError(f"candidate {candidate.id} has no artifact: {candidate.outcome}")
+        return self.artifacts / candidate.artifact.key
+
+    def keep_artifact(self, made: Path, key: str) -> Path:
+        """Move a folder of finished files to its place; the same content is kept once."""
+        place = self.artifacts / key
+        if place.exists():
+            shutil.rmtree(made)
+        else:
+            made.rename(place)
+        return place
+
+    def write(self, name: str, text: str) -> Path:
+        """Write a small file in one step: a reader sees the old text or the new one."""
+        path = self.folder / name
+        partial = path.with_suffix(path.suffix + ".partial")
+        with partial.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+        return path
+
+    def write_json(self, name: str, data: object) -> Path:
+        """Write a small JSON file in one step."""
+        return self.write(name, json.dumps(data, indent=1, ensure_ascii=False) + "\n")
+
+    def read_json(self, name: str) -> Any:
+        """Read a JSON file; None when there is none."""
+        path = self.folder / name
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+    def _drop_torn_line(self, descriptor: int) -> None:
+        content = self._candidates.read_bytes()
+        os.ftruncate(descriptor, content.rfind(b"\n") + 1)
+
+
