@@ -6,8 +6,8 @@ import fcntl
 import json
 import os
 import re
-import shutil
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlparse
 
 from pydantic import ValidationError
 
-from autoshrink.core import AutoshrinkError, Candidate, SpecError, Target, nearest
+from autoshrink.core import AutoshrinkError, Candidate, Source, SpecError, Target, nearest
 from autoshrink.core.documents import read_yaml
 
 __all__ = ["Store", "latest", "store_root"]
@@ -84,7 +84,8 @@ class Store:
         store = cls(folder)
         store.artifacts.mkdir()
         store.write("target.yaml", target.to_yaml())
-        store.write_json("search.json", {"name": store.name, "target": target.name, "folder": str(target.source.folder)})
+        about = {"name": store.name, "target": target.name, "file": target.source.name, "folder": str(target.source.folder)}
+        store.write_json("search.json", about)
         return store
 
     @classmethod
@@ -109,10 +110,9 @@ class Store:
 
     def target(self) -> Target:
         """Read the target as it was when the search began; its paths still start from its original folder."""
-        data, source = read_yaml(self.folder / "target.yaml")
-        about = self.read_json("search.json") or {}
-        source.folder = Path(about.get("folder", source.folder))
-        return Target.parse(data, source)
+        data, _ = read_yaml(self.folder / "target.yaml")
+        about = self.read_json("search.json")
+        return Target.parse(data, Source(about["file"], folder=Path(about["folder"])))
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -172,13 +172,18 @@ class Store:
             raise AutoshrinkError(f"candidate {candidate.id} has no artifact: {candidate.outcome}")
         return self.artifacts / candidate.artifact.key
 
-    def keep_artifact(self, made: Path, key: str) -> Path:
-        """Move a folder of finished files to its place; the same content is kept once."""
+    def keep_artifact(self, key: str, files: Mapping[str, bytes]) -> Path:
+        """Write an artifact's files to its place in one step; the same content is kept once."""
         place = self.artifacts / key
-        if place.exists():
-            shutil.rmtree(made)
-        else:
-            made.rename(place)
+        if not place.exists():
+            partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=self.artifacts))
+            for name, content in files.items():
+                with (partial / name).open("wb") as file:
+                    file.write(content)
+                    file.flush()
+                    os.fsync(file.fileno())
+            partial.chmod(0o755)
+            partial.rename(place)
         return place
 
     def write(self, name: str, text: str) -> Path:

@@ -1,0 +1,146 @@
+"""What a worker does for one candidate: compress a recipe, or measure an artifact. Knows nothing of Ray."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from autoshrink.backends.measuring import measure, write_inputs
+from autoshrink.backends.registry import backend
+from autoshrink.core import Accuracy, Artifact, Measurement, Metric, Recipe, Target
+from autoshrink.devices.registry import device
+from autoshrink.models.splits import Split
+from autoshrink.models.workload import Workload, load_workload
+from autoshrink.techniques.pipeline import compress
+
+__all__ = ["Compressed", "Files", "Measured", "compress_recipe", "measure_artifact", "workload_of"]
+
+Files = Mapping[str, bytes]
+
+
+@dataclass(frozen=True)
+class Compressed:
+    """An artifact with its files' content, so that it travels between machines."""
+
+    artifact: Artifact
+    files: Files
+    facts: dict[str, float]
+    seconds: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """An artifact's figures on the device, and its accuracy on the splits that were asked for."""
+
+    measurement: Measurement
+    accuracy: Accuracy
+    seconds: dict[str, float]
+
+
+def compress_recipe(target: Target, recipe: Recipe) -> Compressed:
+    """Apply a recipe to the original model and export the result for the target's backend.
+
+    Raises:
+        Refusal: the recipe can't be applied to this model, or the backend can't encode it.
+    """
+    torch.set_num_threads(1)  # the same arithmetic on every machine, and no worker slows another
+    workload = workload_of(target)
+    model = compress(recipe, workload, target.search.seed)
+    begun = time.perf_counter()
+    with tempfile.TemporaryDirectory(prefix="autoshrink-") as folder:
+        artifact = backend(target.hardware.backend).export(
+            model.model, workload.example, model.encoding, workload.calibration, Path(folder), target.hardware
+        )
+        files = {name: (Path(folder) / name).read_bytes() for name in artifact.files}
+    seconds = {"train": sum(model.seconds.values()), "export": time.perf_counter() - begun}
+    return Compressed(artifact, files, model.facts, seconds)
+
+
+def measure_artifact(
+    target: Target,
+    artifact: Artifact,
+    files: Files,
+    reference: tuple[Artifact, Files] | None = None,
+    reference_latency: Metric | None = None,
+    splits: Sequence[str] = ("validation",),
+) -> Measured:
+    """Measure an artifact on the target's device, and score what it answers there.
+
+    Args:
+        target: what to measure for.
+        artifact: what to measure, with its files.
+        files: the content of the artifact's files.
+        reference: the original's artifact, timed in turn with this one.
+        reference_latency: the original's latency on the quiet device; without it the plain latency is reported.
+        splits: the data to score, ``validation`` or ``test``.
+
+    Raises:
+        DeviceError: the device did not do what it was asked to.
+    """
+    begun = time.perf_counter()
+    workload = workload_of(target)
+    with tempfile.TemporaryDirectory(prefix="autoshrink-") as scratch:
+        folder = _unpack(Path(scratch) / "artifact", files)
+        other = (_unpack(Path(scratch) / "reference", reference[1]), reference[0]) if reference else None
+        measured = measure(
+            backend(target.hardware.backend),
+            device(target.hardware),
+            target.hardware,
+            folder,
+            artifact,
+            workload.example,
+            reference=other,
+            reference_latency=reference_latency,
+            predict={split: _loaded(target).inputs(split) for split in splits},
+        )
+    scores = {split: _score(workload, getattr(workload, split), measured.outputs[split]) for split in splits}
+    return Measured(measured.measurement, Accuracy(**scores), {"measure": time.perf_counter() - begun})
+
+
+def workload_of(target: Target) -> Workload:
+    """Load the user's model and data once in this process."""
+    return _loaded(target).workload
+
+
+class _Loaded:
+    """A workload, and its inputs as files for the device, written when they are first needed."""
+
+    def __init__(self, target: Target) -> None:
+        self.workload = load_workload(target)
+        self._folder = tempfile.TemporaryDirectory(prefix="autoshrink-inputs-")
+
+    def inputs(self, split: str) -> Path:
+        path = Path(self._folder.name) / f"{split}.npz"
+        if not path.exists():
+            write_inputs(getattr(self.workload, split), path)
+        return path
+
+
+_LOADED: dict[str, _Loaded] = {}
+"""The target that this process works on: a worker serves one search after the other."""
+
+
+def _loaded(target: Target) -> _Loaded:
+    key = f"{target.source.folder}\n{target.to_yaml()}"
+    if key not in _LOADED:
+        _LOADED.clear()
+        _LOADED[key] = _Loaded(target)
+    return _LOADED[key]
+
+
+def _score(workload: Workload, split: Split, outputs: np.ndarray) -> float:
+    labels = split.labels.numpy() if split.labels is not None else np.empty(0)
+    return float(workload.score(outputs, labels))
+
+
+def _unpack(folder: Path, files: Files) -> Path:
+    folder.mkdir()
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    return folder

@@ -1,0 +1,129 @@
+"""Ray: runs the work of candidates side by side, and lets one artifact at a time onto a device."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import traceback
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, ParamSpec, TypeVar
+
+import ray
+
+from autoshrink.core import Artifact, DeviceError, Metric, Recipe, Refusal, SpecError, Target
+from autoshrink.core.errors import BackendUnavailable
+from autoshrink.search import work
+
+__all__ = ["Answer", "Pool"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a worker brought back: a result, or why there is none."""
+
+    kind: Literal["done", "refused", "failed", "device", "input"]
+    result: Any = None
+    reason: str = ""
+
+
+class Pool:
+    """Workers on this machine, or on the cluster at an address.
+
+    On this machine the device is one of Ray's resources, of which there is one. On a cluster, the nodes that may
+    measure are those that were started with a resource named ``device:PROFILE``.
+    """
+
+    def __init__(self, target: Target, workers: int, address: str | None = None) -> None:
+        self._device = f"device:{re.sub(r'[^a-z0-9]+', '-', target.hardware.name.lower()).strip('-')}"
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        os.environ.setdefault("RAY_DEDUP_LOGS", "0")
+        quiet = {"log_to_driver": False, "logging_level": logging.ERROR, "ignore_reinit_error": True}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if address is None:
+                ray.init("local", num_cpus=workers, resources={self._device: 1}, include_dashboard=False, **quiet)
+            else:
+                self._join(address, quiet)
+        self._target = ray.put(target)
+        self._kinds: dict[ray.ObjectRef[Answer], str] = {}
+
+    def compress(self, recipe: Recipe) -> ray.ObjectRef[Answer]:
+        """Have a recipe applied and exported."""
+        return _compress.remote(self._target, recipe)
+
+    def measure(
+        self,
+        made: work.Compressed,
+        reference: work.Compressed | None = None,
+        reference_latency: Metric | None = None,
+        splits: tuple[str, ...] = ("validation",),
+    ) -> ray.ObjectRef[Answer]:
+        """Have an artifact measured, alone on its device."""
+        other = (reference.artifact, reference.files) if reference else None
+        task = _measure.options(resources={self._device: 1})
+        return task.remote(self._target, made.artifact, made.files, other, reference_latency, splits)
+
+    def wait(self, running: list[ray.ObjectRef[Answer]], timeout: float) -> list[ray.ObjectRef[Answer]]:
+        """Wait until at least one piece of work has ended, or the time is over."""
+        return ray.wait(running, num_returns=1, timeout=timeout)[0] if running else []
+
+    def take(self, ended: ray.ObjectRef[Answer]) -> Answer:
+        """Fetch an answer; a worker that died, for want of memory say, is a failure of its candidate."""
+        try:
+            return ray.get(ended)
+        except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError, ray.exceptions.TaskCancelledError) as e:
+            return Answer("failed", reason=f"the worker died: {e}")
+
+    def close(self) -> None:
+        """Let the workers go."""
+        ray.shutdown()
+
+    def _join(self, address: str, quiet: dict[str, Any]) -> None:
+        try:
+            ray.init(address, **quiet)
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            raise DeviceError(f"--address {address}: no Ray cluster there: {error}") from None
+        if self._device not in ray.cluster_resources():
+            ray.shutdown()
+            raise DeviceError(
+                f"--address {address}: no node of this cluster may measure for this profile; start one on the device "
+                f"with: ray start --address=… --resources='{{\"{self._device}\": 1}}'"
+            )
+
+
+def _at_the_edge(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Answer:
+    """Turn every way in which work can end into an answer: the one place that catches everything."""
+    try:
+        return Answer("done", work(*args, **kwargs))
+    except Refusal as refusal:
+        return Answer("refused", reason=str(refusal))
+    except SpecError as error:
+        return Answer("input", reason=str(error))
+    except (DeviceError, BackendUnavailable) as error:
+        return Answer("device", reason=str(error))
+    except Exception:  # a crash becomes a failed candidate, and the search goes on
+        return Answer("failed", reason=traceback.format_exc())
+
+
+@ray.remote(num_cpus=1, max_retries=0)
+def _compress(target: Target, recipe: Recipe) -> Answer:
+    return _at_the_edge(work.compress_recipe, target, recipe)
+
+
+@ray.remote(num_cpus=1, max_retries=0)
+def _measure(
+    target: Target,
+    artifact: Artifact,
+    files: work.Files,
+    reference: tuple[Artifact, work.Files] | None,
+    reference_latency: Metric | None,
+    splits: tuple[str, ...],
+) -> Answer:
+    return _at_the_edge(work.measure_artifact, target, artifact, files, reference, reference_latency, splits)
