@@ -53,6 +53,9 @@ class Technique(Frozen, ABC):
     kind: ClassVar[str]
     """The name in recipes, and of the technique's file."""
     stage: ClassVar[Stage]
+    order: ClassVar[int] = 50
+    """The place among the techniques of one stage, lower first: what removes channels goes before what zeroes weights,
+    what limits the values of weights before what rounds them."""
 
     @abstractmethod
     def apply(self, model: nn.Module, context: Context) -> nn.Module:
@@ -63,8 +66,23 @@ class Technique(Frozen, ABC):
         """
 
     def encode(self, encoding: Encoding, model: nn.Module) -> Encoding:
-        """Add what the backend has to do on export; most techniques add nothing."""
+        """Add what the backend has to do on export; most techniques add nothing.
+
+        Called right after `apply`, with the model that it returned.
+        """
         return encoding
+
+    def recovery(self) -> Recovery | None:
+        """Give the settings that the recipe's other techniques fine-tune with; None unless this is a recovery step."""
+        return None
+
+    def idle(self, *, recovered: bool) -> frozenset[str]:
+        """Name the settings that have no effect beside the others, so that they don't change a recipe's key.
+
+        Args:
+            recovered: whether the recipe has a recovery step, without which nothing is fine-tuned.
+        """
+        return frozenset()
 
     @classmethod
     def draw(cls, step: Step, choose: Chooser, accepts: Accepts) -> Setting | None:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import functools
 import importlib
+import math
 import pkgutil
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from autoshrink import techniques
-from autoshrink.core import Chooser, Range, Recipe, Setting, Source, Space, SpecError, Step, nearest
-from autoshrink.techniques.base import Accepts, Technique
+from autoshrink.core import Chooser, Range, Recipe, Setting, Source, Space, SpecError, nearest
+from autoshrink.core.documents import KeyPath
+from autoshrink.core.recipe import Scalar
+from autoshrink.core.space import Values
+from autoshrink.techniques.base import Accepts, Stage, Technique
 
 __all__ = ["canonical", "check_recipe", "check_space", "draw", "kinds", "technique", "techniques_of"]
 
@@ -39,7 +44,10 @@ def technique(kind: str) -> type[Technique]:
         for value in vars(module).values()
         if isinstance(value, type) and issubclass(value, Technique) and value.__module__ == module.__name__
     ]
-    return next(value for value in found if getattr(value, "kind", None) == kind)
+    for value in found:
+        if getattr(value, "kind", None) == kind:
+            return value
+    raise TypeError(f"{module.__file__} holds no Technique whose kind is {kind!r}")
 
 
 def techniques_of(recipe: Recipe) -> tuple[Technique, ...]:
@@ -50,20 +58,26 @@ def techniques_of(recipe: Recipe) -> tuple[Technique, ...]:
     """
     built = []
     for index, setting in enumerate(recipe.steps):
-        at = ("steps", index)
+        at: KeyPath = ("steps", index)
         if setting.kind not in kinds():
             raise recipe.source.error((*at, "kind"), f"no technique {setting.kind!r}; {nearest(setting.kind, kinds())}")
         built.append(_build(setting, recipe.source, at))
-    return tuple(sorted(built, key=lambda item: item.stage))
+    return tuple(sorted(built, key=lambda item: (item.stage, item.order, item.kind)))
 
 
 def canonical(recipe: Recipe) -> Recipe:
-    """Spell out every default and the order of application, so that equal recipes have equal keys."""
-    steps = tuple(
-        Setting.model_validate({"kind": item.kind, **item.model_dump(mode="json", exclude_none=True)})
-        for item in techniques_of(recipe)
-    )
-    return Recipe(steps=steps)
+    """Spell out every default that matters and the order of application, so that equal recipes have equal keys.
+
+    Raises:
+        SpecError: an unknown technique or setting, or a value out of its range.
+    """
+    items = techniques_of(recipe)
+    recovered = any(item.stage is Stage.RECOVERY for item in items)
+    steps = []
+    for item in items:
+        params = item.model_dump(mode="json", exclude_none=True, exclude=set(item.idle(recovered=recovered)))
+        steps.append(Setting.model_validate({"kind": item.kind, **params}))
+    return Recipe(steps=tuple(steps))
 
 
 def draw(space: Space, choose: Chooser, accepts: Accepts) -> Recipe:
@@ -88,26 +102,44 @@ def check_space(space: Space) -> None:
         SpecError: what is wrong, with file, line and key.
     """
     for index, step in enumerate(space.steps):
-        at = ("steps", index)
+        at: KeyPath = ("steps", index)
         if step.kind not in kinds():
             raise space.source.error((*at, "kind"), f"no technique {step.kind!r}; {nearest(step.kind, kinds())}")
-        for name in step.params:
-            fields = technique(step.kind).model_fields
+        fields = technique(step.kind).model_fields
+        for name, param in step.params.items():
             if name not in fields:
                 raise space.source.error((*at, name), f"{step.kind} has no such setting; {nearest(name, fields)}")
-        for name, value in _ends(step):
-            _build_field(step.kind, name, value, space.source, (*at, name))
+            for value in _samples(param):
+                _check_value(step.kind, name, value, space.source, (*at, name))
+        # What joins two settings, or a setting that is missing, shows on the corners of the step.
+        for last in (False, True):
+            drawn = technique(step.kind).draw(step, _Corner(last), lambda encoding: "")
+            if drawn is not None:
+                _build(drawn, space.source, at)
 
 
-def _ends(step: Step) -> list[tuple[str, object]]:
-    ends: list[tuple[str, object]] = []
-    for name, param in step.params.items():
-        values = (param.low, param.high) if isinstance(param, Range) else param if isinstance(param, tuple) else (param,)
-        ends += [(name, value) for value in values]
-    return ends
+class _Corner:
+    """Chooses the first or the last value of everything, and never leaves an optional technique out."""
+
+    def __init__(self, last: bool) -> None:
+        self._last = last
+
+    def choice(self, name: str, values: Values) -> Scalar:
+        return True if values == (False, True) else values[-1 if self._last else 0]
+
+    def range(self, name: str, interval: Range) -> int | float:
+        return interval.high if self._last else interval.low
 
 
-def _build(setting: Setting, source: Source, at: tuple[str | int, ...]) -> Technique:
+def _samples(param: Scalar | Values | Range) -> Values:
+    if isinstance(param, Range):
+        # A fraction between whole ends: what takes whole numbers only must not be drawn from such a range.
+        between = () if param.whole else ((param.low + (param.step or (param.high - param.low) / math.pi)),)
+        return (param.low, *between, param.high)
+    return param if isinstance(param, tuple) else (param,)
+
+
+def _build(setting: Setting, source: Source, at: KeyPath) -> Technique:
     cls = technique(setting.kind)
     try:
         return cls.model_validate(setting.params)
@@ -116,8 +148,8 @@ def _build(setting: Setting, source: Source, at: tuple[str | int, ...]) -> Techn
         raise _located(setting.kind, error, source, at) from None
 
 
-def _build_field(kind: str, name: str, value: object, source: Source, at: tuple[str | int, ...]) -> None:
-    # Other required settings are absent here, and a rule that joins two settings is checked on the drawn recipe.
+def _check_value(kind: str, name: str, value: object, source: Source, at: KeyPath) -> None:
+    # The step's other settings are absent here, so that only errors of this one count.
     try:
         technique(kind).model_validate({name: value})
     except ValidationError as failure:
@@ -126,8 +158,7 @@ def _build_field(kind: str, name: str, value: object, source: Source, at: tuple[
                 raise _located(kind, error, source, at[:-1]) from None
 
 
-def _located(kind: str, error: object, source: Source, at: tuple[str | int, ...]) -> SpecError:
-    assert isinstance(error, dict)
+def _located(kind: str, error: ErrorDetails, source: Source, at: KeyPath) -> SpecError:
     path, message = error["loc"], error["msg"].removeprefix("Value error, ")
     if error["type"] == "extra_forbidden":
         message = f"{kind} has no such setting; {nearest(str(path[0]), technique(kind).model_fields)}"
