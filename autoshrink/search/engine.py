@@ -26,6 +26,9 @@ _REPEATS = 300
 class Tracking(Protocol):
     """Where finished candidates are logged; it never slows or breaks the search."""
 
+    def start(self, fingerprint: dict[str, Any], baseline: Candidate) -> None:
+        """Begin with the device as it is today and the original model's figures."""
+
     def log(self, candidate: Candidate) -> None:
         """Log one finished candidate."""
 
@@ -77,6 +80,7 @@ class Search:
         """
         self._measure_original()
         limits_for(self.target, self.candidates[0])
+        self.tracking.start(self.store.read_json("hardware.json"), self.candidates[0])
         self._explore()
         return self._confirm()
 
@@ -216,7 +220,8 @@ class Search:
     def _finish(self, candidate: Candidate) -> None:
         self.store.add(candidate)
         self._candidates[candidate.id] = self._latest = candidate
-        self.tracking.log(candidate)
+        if candidate.id:
+            self.tracking.log(candidate)
 
     def _candidate(self, number: int, recipe: Recipe, made: work.Compressed, measured: work.Measured) -> Candidate:
         self.store.keep_artifact(made.artifact.key, made.files)

@@ -1,0 +1,188 @@
+"""The command line; each command imports what it needs, so that help and errors come at once."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from autoshrink import __version__
+from autoshrink.core.errors import AutoshrinkError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="autoshrink",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Compress a trained model for a device: declare the limits, get back measured models that keep them.",
+    epilog="Exit codes: 0 a front, 1 our own fault, 2 wrong input, 3 no candidate meets the limits, "
+    "4 device or runtime unavailable, 130 interrupted.",
+)
+
+TargetFile = Annotated[Path, typer.Argument(metavar="TARGET", help="The target's YAML file.", show_default=False)]
+SearchName = Annotated[
+    str | None, typer.Argument(metavar="[NAME]", help="A search; by default the latest.", show_default=False)
+]
+StoreUrl = Annotated[
+    str | None,
+    typer.Option("--store", metavar="URL", help="The folder that holds all searches.", envvar="AUTOSHRINK_STORE"),
+]
+JsonFile = Annotated[
+    Path | None, typer.Option("--json", metavar="FILE", help="Write the result as one JSON document; - for stdout.")
+]
+Candidates = Annotated[int | None, typer.Option(min=1, help="How many recipes to try at most.")]
+TimeLimit = Annotated[str | None, typer.Option("--time", metavar="TIME", help='Start no candidate after, e.g. "5 min".')]
+Workers = Annotated[int | None, typer.Option(min=1, help="Candidates in work at the same time.")]
+Address = Annotated[str | None, typer.Option(metavar="RAY", help="A Ray cluster's address; by default this machine.")]
+
+
+class Preference(StrEnum):
+    """What to pick a model by."""
+
+    KNEE = "knee"
+    LATENCY = "latency"
+    SIZE = "size"
+    MEMORY = "memory"
+    ENERGY = "energy"
+    ACCURACY = "accuracy"
+
+
+@app.callback(invoke_without_command=True)
+def _root(version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False) -> None:
+    if version:
+        typer.echo(f"autoshrink {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def demo(
+    candidates: Candidates = None,
+    time: TimeLimit = None,
+    workers: Workers = None,
+    store: StoreUrl = None,
+    json: JsonFile = None,
+    folder: Annotated[Path, typer.Option(help="Where to put the example.")] = Path("autoshrink-demo"),
+) -> None:
+    """Run the main job on scikit-learn's digits: train a model, search, show the front."""
+    from autoshrink.console.commands import demo as run
+
+    raise typer.Exit(run(folder, candidates=candidates, time=time, workers=workers, store=store, json=json))
+
+
+@app.command()
+def search(
+    target: Annotated[Path | None, typer.Argument(metavar="TARGET", help="The target's YAML file.")] = None,
+    candidates: Candidates = None,
+    time: TimeLimit = None,
+    workers: Workers = None,
+    address: Address = None,
+    name: Annotated[str | None, typer.Option(help="What to call the search.")] = None,
+    resume: Annotated[str | None, typer.Option(metavar="NAME", help="Go on with a search that was ended.")] = None,
+    store: StoreUrl = None,
+    json: JsonFile = None,
+) -> None:
+    """Search for compressed models that keep the target's limits, and show the measured Pareto front."""
+    from autoshrink.console.commands import search as run
+
+    options = {"candidates": candidates, "time": time, "workers": workers}
+    raise typer.Exit(run(target, address=address, name=name, resume=resume, store=store, json=json, **options))
+
+
+@app.command()
+def measure(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model file, such as model.onnx.")],
+    on: Annotated[str, typer.Option("--on", metavar="HARDWARE", help="A profile's name or path.")],
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Measure one model on one device: latency, memory, size and energy."""
+    from autoshrink.console.commands import measure as run
+
+    raise typer.Exit(run(model, on, json=json))
+
+
+@app.command()
+def front(
+    name: SearchName = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw the front: .png or .html.")] = None,
+    store: StoreUrl = None,
+) -> None:
+    """Show the front of a past search, finished or not."""
+    from autoshrink.console.commands import front as run
+
+    raise typer.Exit(run(name, json=json, plot=plot, store=store))
+
+
+@app.command()
+def pick(
+    name: SearchName = None,
+    candidate: Annotated[int | None, typer.Argument(metavar="[CANDIDATE]", help="The candidate's id.")] = None,
+    prefer: Annotated[Preference, typer.Option(help="Without an id: what to pick by.")] = Preference.KNEE,
+    register: Annotated[str | None, typer.Option(metavar="MODEL", help="Register it in MLflow as MODEL.")] = None,
+    alias: Annotated[str | None, typer.Option(metavar="A", help="Give the version this alias.")] = None,
+    to: Annotated[Path | None, typer.Option(metavar="DIR", help="Copy the files, recipe and figures there.")] = None,
+    store: StoreUrl = None,
+) -> None:
+    """Take a model of the front: copy its files, register it, or just show it."""
+    from autoshrink.console.commands import pick as run
+
+    raise typer.Exit(run(name, candidate, prefer.value, register=register, alias=alias, to=to, store=store))
+
+
+@app.command()
+def apply(
+    recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe's YAML file.")],
+    target: TargetFile,
+    to: Annotated[Path | None, typer.Option(metavar="DIR", help="Copy the artifact's files there.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Run one recipe again, by itself, and measure what comes out."""
+    from autoshrink.console.commands import apply as run
+
+    raise typer.Exit(run(recipe, target, to=to, json=json))
+
+
+@app.command()
+def targets() -> None:
+    """List the hardware profiles, and whether each can be used here."""
+    from autoshrink.console.inventory import targets as run
+
+    raise typer.Exit(run())
+
+
+@app.command()
+def doctor() -> None:
+    """Check this installation: packages, profiles, spaces, and what to install for what is missing."""
+    from autoshrink.console.inventory import doctor as run
+
+    raise typer.Exit(run())
+
+
+@app.command()
+def schema(
+    kind: Annotated[str, typer.Argument(help="target, hardware, space or recipe.")] = "target",
+) -> None:
+    """Print the JSON schema of a file, for editors that complete YAML."""
+    from autoshrink.console.inventory import schema as run
+
+    raise typer.Exit(run(kind))
+
+
+def main() -> None:
+    """Run the command line; an error of the user's is one message, a bug of ours keeps its traceback."""
+    try:
+        app()
+    except AutoshrinkError as error:
+        from rich.console import Console
+        from rich.text import Text
+
+        Console(stderr=True, soft_wrap=True).print(Text("error: ", style="bold red") + Text(str(error), style=""))
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        typer.echo("interrupted", err=True)
+        sys.exit(130)

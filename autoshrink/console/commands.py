@@ -1,0 +1,274 @@
+"""The commands that run, show and take models."""
+
+from __future__ import annotations
+
+import json as json_module
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from autoshrink.console.live import LiveView
+from autoshrink.console.tables import measurement_table, print_front
+from autoshrink.core import (
+    AutoshrinkError,
+    Candidate,
+    Front,
+    Hardware,
+    Recipe,
+    Source,
+    SpecError,
+    Target,
+    catalog_folder,
+    find_document,
+    parse_quantity,
+)
+from autoshrink.search.store import Store, latest, store_root
+
+__all__ = ["apply", "demo", "front", "measure", "pick", "search"]
+
+NO_FRONT = 3
+INTERRUPTED = 130
+
+
+def demo(
+    folder: Path,
+    *,
+    candidates: int | None,
+    time: str | None,
+    workers: int | None,
+    store: str | None,
+    json: Path | None,
+) -> int:
+    """Put the digits example into a folder, train its model, and search."""
+    console = _console(json)
+    if not (folder / "target.yaml").exists():
+        shutil.copytree(catalog_folder("examples") / "digits", folder, dirs_exist_ok=True)
+        console.print(f"The digits example is now in {folder}/: model.py, data.py and target.yaml, yours to change.")
+    if not (folder / "weights.safetensors").exists():
+        console.print("Training an over-sized CNN on scikit-learn's digits …")
+        done = subprocess.run([sys.executable, "train.py"], cwd=folder, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise AutoshrinkError(f"training failed:\n{done.stderr.strip()}")
+        console.print(done.stdout.strip().splitlines()[-1])
+    return search(
+        folder / "target.yaml",
+        candidates=candidates,
+        time=time,
+        workers=workers,
+        address=None,
+        name=None,
+        resume=None,
+        store=store,
+        json=json,
+    )
+
+
+def search(
+    path: Path | None,
+    *,
+    candidates: int | None,
+    time: str | None,
+    workers: int | None,
+    address: str | None,
+    name: str | None,
+    resume: str | None,
+    store: str | None,
+    json: Path | None,
+) -> int:
+    """Run or resume a search, show it while it works, and print the front."""
+    root = store_root(store)
+    changes = {"candidates": candidates, "workers": workers}
+    changes["time"] = parse_option("--time", time) if time else None  # type: ignore[assignment]
+    if (path is None) == (resume is None):
+        raise SpecError("name a target's file, such as: autoshrink search target.yaml; or --resume NAME")
+    if resume is not None:
+        kept = Store.open(root, resume)
+        target = with_settings(kept.target(), changes)
+    else:
+        target = with_settings(Target.read(path), changes)  # type: ignore[arg-type]
+    console = _console(json)
+    from autoshrink.service.run import check, run  # imports Ray and Optuna: only now, when the target can be read
+
+    check(target)
+    if resume is None:
+        kept = Store.create(root, target, name)
+    limits = ", ".join(target.budget.to_words())
+    console.print(f"Search [bold]{kept.name}[/bold]: {target.model} on {target.hardware.name}{limits and ', '}{limits}")
+    with LiveView(console) as view:
+        finished = run(target, kept, address=address, watcher=view)
+    write_json(finished.document, json)
+    print_front(console, finished.front, title=f"Front of {kept.name}", confirmed=finished.document["confirmed"])
+    _next_steps(console, finished.store, finished.plots, finished.tracked, bool(finished.front.members))
+    if finished.interrupted:
+        console.print(f"Interrupted; go on with: autoshrink search --resume {kept.name}")
+        return INTERRUPTED
+    return 0 if finished.front.members else NO_FRONT
+
+
+def front(name: str | None, *, json: bool, plot: Path | None, store: str | None) -> int:
+    """Show the front of a past search, from its records."""
+    from autoshrink.service.run import load_front
+
+    kept = Store.open(store_root(store), name)
+    target, found, document = load_front(kept)
+    if plot is not None:
+        if plot.suffix not in (".png", ".html"):
+            raise SpecError(f"--plot {plot}: the file's name ends in .png or .html")
+        from autoshrink.tracking.plot import plot_front
+
+        files = {".png": None, ".html": None} | {plot.suffix: plot}
+        plot_front(
+            found, found.judged[0].candidate, f"{target.name} on {target.hardware.name}", files[".png"], files[".html"]
+        )
+    if json:
+        print(json_module.dumps(document, indent=1))
+    else:
+        print_front(Console(), found, title=f"Front of {kept.name}", confirmed=document["confirmed"])
+        tried = len(found.judged) - 1
+        Console().print(f"[dim]{tried} candidates finished of {target.search.candidates} wanted[/dim]")
+    return 0 if found.members else NO_FRONT
+
+
+def pick(
+    name: str | None,
+    number: int | None,
+    prefer: str,
+    *,
+    register: str | None,
+    alias: str | None,
+    to: Path | None,
+    store: str | None,
+) -> int:
+    """Take one candidate: by its id, or the best of the front by a preference."""
+    from autoshrink.service.run import load_front
+
+    if alias and not register:
+        raise SpecError("--alias names a version of a registered model: give --register MODEL as well")
+    root = store_root(store)
+    if name is not None and name.isdigit() and number is None and not (root / name).is_dir():
+        name, number = latest(root), int(name)
+    kept = Store.open(root, name)
+    _, found, document = load_front(kept)
+    candidate = _chosen(found, number, prefer)
+    console = Console()
+    console.print(f"Candidate {candidate.id} of {kept.name}: {candidate.recipe.describe()}", highlight=False)
+    console.print(measurement_table(candidate.metrics, {"accuracy": _scores(candidate)}, ""))
+    folder = kept.artifact_folder(candidate)
+    if to is not None:
+        to.mkdir(parents=True, exist_ok=True)
+        shutil.copytree(folder, to, dirs_exist_ok=True)
+        (to / "recipe.yaml").write_text(candidate.recipe.to_yaml(), encoding="utf-8")
+        record = next(item for item in document["candidates"] if item["id"] == candidate.id)
+        figures = {**record, "search": document["search"], "hardware": document["hardware"]}
+        (to / "figures.json").write_text(json_module.dumps(figures, indent=1) + "\n", encoding="utf-8")
+        console.print(f"Copied to {to}/: {', '.join(sorted(item.name for item in to.iterdir()))}")
+    else:
+        console.print(f"Its files: {folder}/")
+    if register is not None:
+        from autoshrink.tracking.register import register as register_model
+
+        console.print(register_model(kept.folder, candidate, folder, register, alias))
+    return 0
+
+
+def measure(model: Path, on: str, *, json: bool) -> int:
+    """Measure one model file on one device."""
+    from autoshrink.service.measure import measure_file
+
+    hardware = Hardware.read(find_document(on, "targets", Source("--on"), ()))
+    found, about = measure_file(model, hardware)
+    if json:
+        metrics = {name: metric.model_dump() for name, metric in found.metrics.items()}
+        print(json_module.dumps({"hardware": about, "metrics": metrics, "conditions": found.conditions}, indent=1))
+    else:
+        Console().print(measurement_table(found.metrics, found.conditions, f"{model} on {hardware.name}"))
+    return 0
+
+
+def apply(path: Path, target_path: Path, *, to: Path | None, json: bool) -> int:
+    """Run one recipe by itself."""
+    target, recipe = Target.read(target_path), Recipe.read(path)
+    from autoshrink.service.apply import apply_recipe
+
+    applied = apply_recipe(target, recipe, to)
+    if json:
+        print(json_module.dumps(applied.document(), indent=1))
+        return 0
+    console = Console()
+    console.print(f"{applied.recipe.describe()}", highlight=False)
+    conditions = {"accuracy": applied.accuracy, "artifact": applied.artifact.key}
+    console.print(measurement_table(applied.measurement.metrics, conditions, ""))
+    if to is not None:
+        console.print(f"Written to {to}/")
+    return 0
+
+
+def with_settings(target: Target, changes: Mapping[str, Any]) -> Target:
+    """Put the command line's settings over the target's."""
+    given = {name: value for name, value in changes.items() if value is not None}
+    search = target.search.model_copy(update=given)
+    changed = target.model_copy(update={"search": search})
+    changed._source = target.source
+    return changed
+
+
+def parse_option(option: str, text: str) -> float:
+    """Read a time given on the command line."""
+    try:
+        return parse_quantity(text, "s")
+    except ValueError as error:
+        raise SpecError(f"{option}: {error}") from None
+
+
+def write_json(document: object, path: Path | None) -> None:
+    """Write one document to a file, or to the standard output for ``-``."""
+    if path is None:
+        return
+    text = json_module.dumps(document, indent=1)
+    if str(path) == "-":
+        print(text)
+        return
+    try:
+        path.write_text(text + "\n", encoding="utf-8")
+    except OSError as error:
+        raise SpecError(f"--json {path}: can't be written: {error}") from None
+
+
+def _console(json: Path | None) -> Console:
+    return Console(stderr=json is not None and str(json) == "-")
+
+
+def _chosen(found: Front, number: int | None, prefer: str) -> Candidate:
+    if number is not None:
+        known = {item.candidate.id: item for item in found.judged}
+        if number not in known:
+            raise SpecError(f"no candidate {number}; the front has {[member.id for member in found.members]}")
+        if known[number].candidate.artifact is None:
+            raise SpecError(f"candidate {number} has no artifact: it was {known[number].state}, {known[number].reason}")
+        return known[number].candidate
+    chosen = found.knee() if prefer == "knee" else found.best(prefer)
+    if chosen is None:
+        raise SpecError("the front is empty: no candidate meets the limits; 'autoshrink front' says which limit binds")
+    return chosen
+
+
+def _scores(candidate: Candidate) -> str:
+    scores = candidate.accuracy.model_dump(exclude_none=True)
+    return ", ".join(f"{value:.4g} on the {split} split" for split, value in scores.items())
+
+
+def _next_steps(console: Console, store: Store, plots: tuple[Path, ...], tracked: str, any_front: bool) -> None:
+    console.print()
+    for path in plots:
+        console.print(f"Plot: {path}", highlight=False, soft_wrap=True)
+    console.print(f"MLflow: {tracked}", highlight=False, soft_wrap=True)
+    if any_front:
+        console.print(
+            f"Pick a model: autoshrink pick {store.name} --prefer knee --to picked/", highlight=False, soft_wrap=True
+        )
+

@@ -1,0 +1,71 @@
+"""The commands that look at the installation: targets, doctor, schema."""
+
+from __future__ import annotations
+
+import json
+from importlib.metadata import PackageNotFoundError, version
+
+from rich.console import Console
+from rich.table import Table
+
+from autoshrink import __version__
+from autoshrink.core import Hardware, Recipe, Space, SpecError, Target, catalog_folder, names, nearest, show_quantity
+from autoshrink.techniques.registry import check_space, kinds, technique
+
+__all__ = ["doctor", "schema", "targets"]
+
+_PACKAGES = ("torch", "onnxruntime", "optuna", "ray", "mlflow", "pydantic", "torch-pruning", "moocore")
+
+
+def targets() -> int:
+    """List the profiles: name, backend, limits, energy source, and ready or what is missing."""
+    from autoshrink.backends.readiness import ready
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("profile", "what", "backend", "device", "limits", "energy", "ready"):
+        table.add_column(heading, overflow="fold")
+    for name in names("targets"):
+        hardware = Hardware.read(catalog_folder("targets") / f"{name}.yaml")
+        limits = [f"{key} {show_quantity(value, 'B')}" for key, value in hardware.limits if value is not None]
+        energy = "modelled" if hardware.energy else "none"
+        missing = ready(hardware)
+        state = "[green]ready[/green]" if not missing else f"[yellow]{missing}[/yellow]"
+        table.add_row(name, hardware.name, hardware.backend, hardware.device, ", ".join(limits), energy, state)
+    Console().print(table)
+    return 0
+
+
+def doctor() -> int:
+    """Check packages, spaces and profiles; what is missing comes with the line that installs it."""
+    console = Console()
+    console.print(f"autoshrink {__version__}")
+    broken = 0
+    for package in _PACKAGES:
+        try:
+            console.print(f"  {package} {version(package)}", highlight=False)
+        except PackageNotFoundError:
+            broken += 1
+            console.print(f"  [red]{package} is missing[/red]: pip install -c constraints.txt -e .")
+    console.print(f"techniques: {', '.join(kinds())}")
+    for name in names("search_spaces"):
+        check_space(Space.read(catalog_folder("search_spaces") / f"{name}.yaml"))
+    console.print(f"search spaces: {', '.join(names('search_spaces'))}")
+    targets()
+    return 1 if broken else 0
+
+
+def schema(kind: str) -> int:
+    """Print the JSON schema of one of the files that a user writes."""
+    documents = {"target": Target, "hardware": Hardware, "space": Space, "recipe": Recipe}
+    if kind not in documents:
+        raise SpecError(f"no schema {kind!r}; {nearest(kind, documents)}")
+    document = documents[kind].model_json_schema()
+    if kind in ("space", "recipe"):
+        step = document["$defs"]["Step" if kind == "space" else "Setting"]
+        step["properties"]["kind"]["enum"] = list(kinds())
+        for name in kinds():
+            for setting, field in technique(name).model_json_schema()["properties"].items():
+                value = {key: field[key] for key in ("enum", "description") if key in field and kind == "recipe"}
+                step["properties"].setdefault(setting, value)
+    print(json.dumps(document, indent=2))
+    return 0

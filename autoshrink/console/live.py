@@ -1,0 +1,115 @@
+"""The live view of a search: on a terminal a panel that is redrawn, elsewhere one line for each candidate."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from autoshrink.console.tables import short_recipe, show_metric
+from autoshrink.core import Front
+from autoshrink.core.front import accuracy_of
+from autoshrink.search.watcher import Progress
+
+__all__ = ["LiveView"]
+
+
+class LiveView:
+    """Draws the progress of a search; use it as a context."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._live = Live(console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
+        self._shown: int | None = None
+        self._stage = ""
+
+    def __enter__(self) -> LiveView:
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live:
+            self._live.stop()
+
+    def update(self, progress: Progress) -> None:
+        """Draw where the search is."""
+        if self._live:
+            self._live.update(_panel(progress))
+            return
+        latest = progress.latest
+        if latest is not None and latest.id != self._shown and progress.stage == "searching":
+            self._shown = latest.id
+            self._console.print(_line(progress), highlight=False, soft_wrap=True)
+        elif progress.stage.split(" (")[0] != self._stage:
+            self._stage = progress.stage.split(" (")[0]
+            self._console.print(f"{_clock(progress.elapsed)} {self._stage}", highlight=False)
+
+
+def _panel(progress: Progress) -> Group:
+    total = max(progress.wanted, 1)
+    head = Table.grid(padding=(0, 2))
+    left = "" if progress.left is None else f"about {_clock(progress.left)} left"
+    head.add_row(
+        Text(progress.stage, style="bold"),
+        ProgressBar(total=total, completed=progress.finished, width=30),
+        f"{progress.finished} of {progress.wanted} candidates",
+        f"{_clock(progress.elapsed)} gone",
+        left,
+    )
+    lines: list[object] = [head]
+    if progress.front is not None:
+        lines.append(Text(_counts(progress), style="dim"))
+        lines.append(_best(progress.front))
+    if progress.latest is not None and progress.latest.id:
+        lines.append(Text(f"latest: {_latest(progress)}", style="dim", overflow="ellipsis", no_wrap=True))
+    return Group(*lines)  # type: ignore[arg-type]
+
+
+def _line(progress: Progress) -> str:
+    left = "" if progress.left is None else f", about {_clock(progress.left)} left"
+    return f"{_clock(progress.elapsed)} {progress.finished}/{progress.wanted}{left}: {_latest(progress)}"
+
+
+def _latest(progress: Progress) -> str:
+    candidate = progress.latest
+    if candidate is None or progress.front is None:
+        return ""
+    item = next(judged for judged in progress.front.judged if judged.candidate.id == candidate.id)
+    what = "the original model" if candidate.id == 0 else short_recipe(candidate)
+    if candidate.outcome != "measured":
+        return f"{what}: {item.state}, {(item.reason.strip().splitlines() or [''])[-1]}"
+    score = accuracy_of(candidate)
+    figures = [f"{score:.2%}" if score is not None and 0 <= score <= 1 else f"{score:.4g}"]
+    figures += [show_metric(candidate.metrics[name]) for name in progress.front.objectives if name in candidate.metrics]
+    return f"{what}: {item.state.replace('_', ' ')}, {', '.join(figures)}"
+
+
+def _counts(progress: Progress) -> str:
+    front = progress.front
+    states = Counter(item.state for item in front.judged if item.candidate.id) if front else Counter[str]()
+    shown = [f"{count} {state.replace('_', ' ')}" for state, count in sorted(states.items())]
+    volume = f"hypervolume {front.hypervolume:.4f}" if front else ""
+    return ", ".join([*shown, f"{progress.running} running", volume])
+
+
+def _best(front: Front) -> Table:
+    table = Table.grid(padding=(0, 2))
+    for objective in front.objectives:
+        best = front.best(objective)
+        if best is None:
+            table.add_row(f"best {objective} within the limits", "none yet", "")
+            continue
+        value = f"{accuracy_of(best):.2%}" if objective == "accuracy" else show_metric(best.metrics[objective])
+        table.add_row(f"best {objective} within the limits", value, f"candidate {best.id}")
+    return table
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,0 +1,140 @@
+"""Fronts, candidates and measurements as tables for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from autoshrink.core import COSTS, Candidate, Front, Metric, show_quantity
+from autoshrink.core.front import accuracy_of
+
+__all__ = ["front_table", "measurement_table", "print_front", "show_metric"]
+
+
+def print_front(console: Console, front: Front, *, title: str, confirmed: bool) -> None:
+    """Print a front, or which limit binds when there is none."""
+    if front.members:
+        console.print(front_table(front, title))
+        footnotes(console, front, confirmed)
+        return
+    console.print(f"[bold]{title}: no candidate meets the limits.[/bold]")
+    for line in shortfall(front):
+        console.print(f"  {line}")
+
+
+def front_table(front: Front, title: str) -> Table:
+    """Lay out the front, the original first."""
+    baseline = front.judged[0].candidate
+    costs = _costs(front)
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    table.add_column("id", justify="right")
+    table.add_column("accuracy", justify="right")
+    for name in costs:
+        table.add_column(name, justify="right")
+    table.add_column("recipe", overflow="fold")
+    members = [member for member in front.members if member.id != 0]
+    knee = front.knee()
+    for candidate in (baseline, *members):
+        on_front = candidate.id != 0 or any(member.id == 0 for member in front.members)
+        mark = "*" if knee is not None and candidate.id == knee.id else ""
+        recipe = "the original model" if candidate.id == 0 else short_recipe(candidate)
+        if candidate.id == 0 and on_front:
+            recipe += ", on the front itself"
+        cells = [f"{_cost_cell(candidate, baseline, name)}" for name in costs]
+        style = "dim" if not on_front else None
+        table.add_row(f"{candidate.id}{mark}", _accuracy(candidate), *cells, recipe, style=style)
+    return table
+
+
+def footnotes(console: Console, front: Front, confirmed: bool) -> None:
+    """Say what the columns mean."""
+    split = "the test split" if confirmed else "the validation split (not confirmed yet)"
+    notes = [f"accuracy of the artifact in its runtime, on {split}", "× against the original", "* knee point"]
+    if any(metric.origin == "modelled" for member in front.members for metric in member.metrics.values()):
+        notes.append("~ modelled, not measured")
+    console.print(f"[dim]{'; '.join(notes)}; hypervolume {front.hypervolume:.4f}[/dim]")
+
+
+def shortfall(front: Front) -> list[str]:
+    """Say which limit binds, which candidate comes nearest, and by how much it misses."""
+    lines = []
+    binding = front.binding()
+    if binding:
+        limits = {"accuracy": f"{front.limits.floor:.4g}"} | {
+            name: show_quantity(limit, COSTS[name]) for name, limit in front.limits.costs.items()
+        }
+        lines.append("the limit that binds: " + ", ".join(f"{name} {limits[name]}" for name in binding))
+    nearest = front.nearest_miss()
+    if nearest is not None:
+        recipe = "the original model" if nearest.id == 0 else nearest.recipe.describe()
+        lines.append(f"the nearest candidate: {nearest.id} ({recipe})")
+        lines.append(f"it misses: {front.limits.explain(nearest)}")
+    return lines
+
+
+def measurement_table(metrics: Mapping[str, Metric], conditions: Mapping[str, Any], title: str) -> Table:
+    """Lay out one measurement: value, band and origin of each metric, and its conditions."""
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for heading in ("metric", "value", "band", "origin"):
+        table.add_column(heading)
+    for name, metric in metrics.items():
+        band = f"{show_quantity(metric.low, metric.unit)} … {show_quantity(metric.high, metric.unit)}"
+        exact = metric.low == metric.high
+        table.add_row(name, show_quantity(metric.value, metric.unit), "exact" if exact else band, metric.origin)
+    for name, value in conditions.items():
+        table.add_row(f"[dim]{name}[/dim]", f"[dim]{value}[/dim]", "", "")
+    return table
+
+
+def show_metric(metric: Metric) -> str:
+    """Print a figure; a modelled one is marked with ~."""
+    return f"{'~' if metric.origin == 'modelled' else ''}{show_quantity(metric.value, metric.unit)}"
+
+
+def short_recipe(candidate: Candidate) -> str:
+    """Print what tells a recipe from others, without the settings that seldom matter."""
+    parts = []
+    for step in candidate.recipe.steps:
+        p = step.params
+        shown = {
+            "channel_pruning": lambda p: f"prune {p['ratio']:.0%}",
+            "magnitude_pruning": lambda p: f"sparse {p.get('pattern') if p.get('pattern') == '2:4' else ''}".strip()
+            + (f" {p['sparsity']:.0%}" if p.get("sparsity") is not None else ""),
+            "low_rank": lambda p: "rank "
+            + (f"{p['rank_ratio']:.0%}" if p.get("rank_ratio") is not None else f"energy {p['energy']:.0%}"),
+            "distillation": lambda p: f"distill T={p['temperature']:.2g} α={p['alpha']:.2g}",
+            "weight_sharing": lambda p: f"share {p['entries']}",
+            "quantization": lambda p: _bits(p),
+        }.get(step.kind)
+        parts.append(shown(p) if shown else step.kind)
+    return " → ".join(parts)
+
+
+def _bits(params: Mapping[str, Any]) -> str:
+    bits, scheme = params["weight_bits"], params.get("scheme")
+    if scheme in (None, "float"):
+        return f"float{bits}"
+    qat = " QAT" if params.get("qat_epochs") else ""
+    return f"int{bits} {scheme}{qat}".replace("_", "-")
+
+
+def _costs(front: Front) -> list[str]:
+    known = front.judged[0].candidate.metrics
+    return [name for name in COSTS if name in front.objectives or name in front.limits.costs or name in known]
+
+
+def _accuracy(candidate: Candidate) -> str:
+    score = accuracy_of(candidate)
+    return "?" if score is None else f"{score:.2%}" if 0 <= score <= 1 else f"{score:.4g}"
+
+
+def _cost_cell(candidate: Candidate, baseline: Candidate, name: str) -> str:
+    metric, before = candidate.metrics.get(name), baseline.metrics.get(name)
+    if metric is None:
+        return "?"
+    if candidate.id == 0 or before is None or metric.value <= 0:
+        return show_metric(metric)
+    return f"{show_metric(metric)} [dim]{before.value / metric.value:.1f}×[/dim]"

@@ -1,0 +1,124 @@
+"""One search from start to end: checked, run, tracked, plotted and written down."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from autoshrink.backends.measuring import fingerprint
+from autoshrink.backends.registry import backend
+from autoshrink.core import AutoshrinkError, Encoding, Front, Refusal, Target
+from autoshrink.devices.registry import device
+from autoshrink.search.engine import Search
+from autoshrink.search.report import front_of, report
+from autoshrink.search.store import Store
+from autoshrink.search.watcher import Silent, Watcher
+from autoshrink.search.workers import Pool
+from autoshrink.techniques.registry import check_space, draw
+from autoshrink.tracking.plot import plot_front
+from autoshrink.tracking.tracker import Tracker
+
+__all__ = ["Finished", "check", "load_front", "run"]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a search left behind."""
+
+    store: Store
+    front: Front
+    document: dict[str, Any]
+    plots: tuple[Path, ...]
+    tracked: str
+    """Where MLflow has it, or why it doesn't."""
+    interrupted: bool
+
+
+def check(target: Target) -> None:
+    """Check everything about a target that can be checked without loading the model.
+
+    Raises:
+        SpecError: an unknown technique, setting, backend or option, or a space that the device can't execute.
+        BackendUnavailable: the runtime is not installed.
+    """
+    check_space(target.search.space)
+    runtime = backend(target.hardware.backend)
+    runtime.require(target.hardware)
+    device(target.hardware)
+    try:
+        draw(target.search.space, _First(), lambda encoding: runtime.accepts(encoding, target.hardware))
+    except Refusal as refusal:
+        raise target.source.error(("search", "space"), f"{target.hardware.name} can't execute it: {refusal}") from None
+
+
+def run(
+    target: Target, store: Store, *, address: str | None = None, watcher: Watcher | None = None, uri: str | None = None
+) -> Finished:
+    """Run or resume a search; Ctrl-C ends it cleanly with what is finished.
+
+    Args:
+        target: what to search for; the store keeps it.
+        store: the search's folder, new or from earlier.
+        address: a Ray cluster's; by default the work is done on this machine.
+        watcher: is told of every step.
+        uri: MLflow's tracking address, by default MLflow's own default.
+
+    Raises:
+        AutoshrinkError: as `autoshrink.search.engine.Search.run` says.
+    """
+    check(target)
+    runtime, place = backend(target.hardware.backend), device(target.hardware)
+
+    def accepts(encoding: Encoding) -> str:
+        return runtime.accepts(encoding, target.hardware)
+
+    with store.locked():
+        tracker = Tracker(store.folder, target, store.name, uri)
+        store.write_json("hardware.json", fingerprint(runtime, place, target.hardware))
+        pool = Pool(target, target.search.workers, address)
+        search = Search(target, store, pool, accepts, tracker, watcher or Silent())
+        interrupted = False
+        try:
+            front = search.run()
+        except KeyboardInterrupt:
+            if not search.candidates:
+                raise
+            interrupted, front = True, search.front()
+        finally:
+            pool.close()
+            search.keep_time()
+        plots = _plots(target, store, front)
+        tracked = tracker.finish(front, store.artifact_folder, list(plots))
+        document = report(store, target, front, search.clock.totals())
+        store.write_json("report.json", document)
+    return Finished(store, front, document, plots, tracked, interrupted)
+
+
+def load_front(store: Store) -> tuple[Target, Front, dict[str, Any]]:
+    """Judge a past search again from its records, finished or not.
+
+    Raises:
+        AutoshrinkError: not even the original model was measured.
+    """
+    target, candidates = store.target(), store.candidates()
+    if not candidates or candidates[0].id != 0:
+        raise AutoshrinkError(f"search {store.name!r} ended before anything was measured; --resume {store.name} goes on")
+    front = front_of(target, candidates)
+    return target, front, report(store, target, front, store.read_json("seconds.json") or {})
+
+
+def _plots(target: Target, store: Store, front: Front) -> tuple[Path, ...]:
+    png, html = store.folder / "front.png", store.folder / "front.html"
+    plot_front(front, front.judged[0].candidate, f"{target.name} on {target.hardware.name}", png, html)
+    return png, html
+
+
+class _First:
+    """Chooses the first of everything: whether anything can be drawn at all."""
+
+    def choice(self, name: str, values: Any) -> Any:
+        return values[-1] if name.endswith(".use") else values[0]
+
+    def range(self, name: str, interval: Any) -> Any:
+        return interval.low
