@@ -2,12 +2,13 @@
 
 from autoshrink.core.candidate import Accuracy, Candidate
 from autoshrink.core.catalog import catalog_folder, find_document, names
-from autoshrink.core.documents import Document, Source, nearest, read_yaml
+from autoshrink.core.documents import Document, Source, read_yaml
 from autoshrink.core.encoding import Encoding
 from autoshrink.core.errors import AutoshrinkError, BackendUnavailable, DeviceError, Refusal, SpecError
 from autoshrink.core.front import Front, Judged, Limits, judge
 from autoshrink.core.hardware import Capabilities, Energy, Hardware
 from autoshrink.core.measurement import Artifact, Measurement, Metric
+from autoshrink.core.problems import nearest
 from autoshrink.core.quantities import parse_quantity, show_quantity, write_quantity
 from autoshrink.core.recipe import Recipe, Setting, content_key
 from autoshrink.core.space import Chooser, Range, Space, Step

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from autoshrink.core.documents import KeyPath, Source, nearest
+from autoshrink.core.documents import Source
+from autoshrink.core.problems import KeyPath, nearest
 
 __all__ = ["catalog_folder", "find_document", "names"]
 

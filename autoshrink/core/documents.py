@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
-import types
-import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, PrivateAttr, ValidationError
 
 from autoshrink.core.errors import SpecError
+from autoshrink.core.problems import KeyPath, problems, show_path, shown
 
-__all__ = ["Document", "Frozen", "KeyPath", "Source", "nearest", "read_yaml"]
-
-KeyPath = tuple[str | int, ...]
+__all__ = ["Document", "Frozen", "KeyPath", "Source", "read_yaml"]
 
 
 class Source:
@@ -62,6 +58,15 @@ class Document(Frozen):
 
     _source: Source = PrivateAttr(default_factory=lambda: Source("<python>"))
 
+    def __eq__(self, other: object) -> bool:
+        """Compare the content: where a document was read does not make it another."""
+        return (
+            isinstance(other, Document)
+            and type(self) is type(other)
+            and self.__dict__ == other.__dict__
+            and self.__pydantic_extra__ == other.__pydantic_extra__
+        )
+
     @property
     def source(self) -> Source:
         """Where this document was read, for errors that show only later."""
@@ -85,17 +90,18 @@ class Document(Frozen):
             SpecError: the data break the format; it names every problem found.
         """
         if not isinstance(data, Mapping):
-            raise source.error((), f"a {cls.__name__.lower()} is written as keys and values, not as {_kind(data)}")
+            raise source.error((), f"a {cls.__name__.lower()} is written as keys and values, not as {shown(data)}")
         try:
             document = cls.model_validate(data, context={"source": source})
         except ValidationError as failure:
-            raise SpecError("\n".join(dict.fromkeys(_explain(cls, failure, source)))) from None
+            found = (source.located(path, message) for path, message in problems(cls, failure))
+            raise SpecError("\n".join(dict.fromkeys(found))) from None
         document._source = source
         return document
 
     def to_yaml(self) -> str:
         """Write the document as YAML that `parse` reads to an equal value."""
-        data = self.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
+        data = self.model_dump(mode="json", exclude_defaults=True)
         return yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=120)
 
 
@@ -123,32 +129,19 @@ def read_yaml(path: Path) -> tuple[object, Source]:
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or error
+        problem = getattr(error, "problem", None) or getattr(error, "reason", None) or error
         raise SpecError(f"{path}{line}: not valid YAML: {problem}") from None
     if node is None:
         raise SpecError(f"{path}: is empty")
-    _collect_lines(node, (), source)
+    _collect_lines(node, (), source, set())
     return data, source
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """Say what is known instead of a word, the nearest first."""
-    known = sorted(known)
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.55)
-    hint = f"did you mean {close[0]!r}? " if close else ""
-    return f"{hint}(known: {', '.join(known)})"
-
-
-def show_path(path: KeyPath) -> str:
-    """Print a key path as a person would write it: ``steps[0].ratio``."""
-    text = ""
-    for part in path:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
-    return text
-
-
-def _collect_lines(node: yaml.Node, path: KeyPath, source: Source) -> None:
+def _collect_lines(node: yaml.Node, path: KeyPath, source: Source, inside: set[int]) -> None:
     source.lines.setdefault(path, node.start_mark.line + 1)
+    if id(node) in inside or isinstance(node, yaml.ScalarNode):
+        return  # an alias: its keys are known by where they were first written
+    inside.add(id(node))
     if isinstance(node, yaml.MappingNode):
         for key_node, value_node in node.value:
             key = (*path, key_node.value if isinstance(key_node.value, str) else "?")
@@ -156,50 +149,7 @@ def _collect_lines(node: yaml.Node, path: KeyPath, source: Source) -> None:
                 source.lines[key] = key_node.start_mark.line + 1
                 raise source.error(key, "this key is given twice")
             source.lines[key] = key_node.start_mark.line + 1
-            _collect_lines(value_node, key, source)
+            _collect_lines(value_node, key, source, inside)
     elif isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
-            _collect_lines(item, (*path, index), source)
-
-
-def _explain(cls: type[BaseModel], failure: ValidationError, source: Source) -> Iterable[str]:
-    for error in failure.errors(include_url=False):
-        path = tuple(part for part in error["loc"])
-        model = _model_at(cls, path[:-1])
-        if error["type"] == "extra_forbidden":
-            yield source.located(path, f"unknown key; {nearest(str(path[-1]), _keys(model))}")
-        elif error["type"] == "missing":
-            yield source.located(path, "this key is missing")
-        else:
-            message = error["msg"].removeprefix("Value error, ")
-            given = error["input"]
-            shown = "" if error["type"] == "value_error" else f", not {_kind(given)}"
-            yield source.located(path, message[:1].lower() + message[1:] + shown)
-
-
-def _model_at(cls: type[BaseModel], path: KeyPath) -> type[BaseModel] | None:
-    model: type[BaseModel] | None = cls
-    for part in path:
-        field = model.model_fields.get(str(part)) if model else None
-        model = _find_model(field.annotation) if field else model if isinstance(part, int) else None
-    return model
-
-
-def _find_model(annotation: Any) -> type[BaseModel] | None:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    if typing.get_origin(annotation) in (tuple, list, typing.Union, types.UnionType, typing.Annotated):
-        return next((m for arg in typing.get_args(annotation) if (m := _find_model(arg))), None)
-    return None
-
-
-def _keys(model: type[BaseModel] | None) -> list[str]:
-    return list(model.model_fields) if model else []
-
-
-def _kind(value: object) -> str:
-    if isinstance(value, Mapping):
-        return "keys and values"
-    if isinstance(value, list | tuple):
-        return "a list"
-    return "nothing" if value is None else repr(value)
+            _collect_lines(item, (*path, index), source, inside)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import Field
+
 from autoshrink.core.documents import Frozen
 from autoshrink.core.hardware import Bits, Scheme
 
@@ -28,7 +30,7 @@ class Encoding(Frozen):
     """Weights that share one scale in ``weight_only``."""
     codebook: int | None = None
     """Most entries of a weight codebook, stored as indices and codebook where that is smaller."""
-    ranges: dict[str, tuple[float, float]] = {}
+    ranges: dict[str, tuple[float, float]] = Field(default_factory=dict)
     """Input ranges by module name that quantization-aware training learned; they replace calibration."""
 
     def describe(self) -> str:

@@ -54,13 +54,24 @@ class Limits(Frozen):
 
     def explain(self, candidate: Candidate) -> str:
         """Say which limits a candidate breaks and by how much; empty when none."""
-        return "; ".join(
-            f"accuracy {accuracy_of(candidate):.4g} is {excess:.3g} below the floor {self.floor_of(candidate):.4g}"
-            if name == "accuracy"
-            else f"{name} {_band(candidate.metrics[name])} is {_ratio(excess)} {_shown(self.costs[name], name)}"
-            for name, excess in self.excess(candidate).items()
-            if math.isfinite(excess)
-        )
+        return "; ".join(self._explain(candidate, name, excess) for name, excess in self.excess(candidate).items())
+
+    def _explain(self, candidate: Candidate, name: str, excess: float) -> str:
+        if math.isinf(excess):
+            return f"{name} is not known"
+        if name == "accuracy":
+            return (
+                f"accuracy {accuracy_of(candidate):.4g} is {excess:.3g} below the floor {self.floor_of(candidate):.4g}"
+            )
+        limit = show_quantity(self.costs[name], COSTS[name])
+        return f"{name} {_band(candidate.metrics[name])} is {_ratio(excess)} over the limit of {limit}"
+
+    @property
+    def ideal(self) -> float:
+        """The best accuracy that can be hoped for: 0 for a negated error, 1 for a fraction, 100 for a percentage."""
+        if self.floor < 0:
+            return 0.0
+        return next((top for top in (1.0, 100.0) if self.floor <= top), 2 * self.floor)
 
 
 class Judged(Frozen):
@@ -133,25 +144,25 @@ class Front(Frozen):
 
     def _miss(self, candidate: Candidate) -> float:
         excess = self.limits.excess(candidate)
-        scale = max(abs(1 - self.limits.floor), 1e-3)
+        scale = max(self.limits.ideal - self.limits.floor, 1e-3)
         return sum(value / scale if name == "accuracy" else value for name, value in excess.items())
 
     def _scaled(self, candidate: Candidate, name: str) -> float:
         if name == "accuracy":
-            # A metric whose floor is negative (a negated error) is ideal at 0, any other at 1.
-            ideal = 0.0 if self.limits.floor < 0 else 1.0
-            score = accuracy_of(candidate)
-            return (ideal - (score if score is not None else -math.inf)) / max(ideal - self.limits.floor_of(candidate), 1e-9)
-        return cost(candidate, name) / self.limits.costs.get(name, self.limits.baseline.get(name, math.inf))
+            ideal = self.limits.ideal
+            return (ideal + cost(candidate, name)) / max(ideal - self.limits.floor_of(candidate), 1e-9)
+        return cost(candidate, name) / (self.limits.costs.get(name) or self.limits.baseline[name])
 
 
 def judge(candidates: Iterable[Candidate], objectives: Sequence[str], limits: Limits) -> Front:
     """Sort candidates into front, dominated, over budget and not measured.
 
-    Of candidates with equal objectives only the first is on the front.
+    Of candidates with equal objectives only the first is on the front. A candidate without a figure for an objective
+    can't be compared, and has failed.
     """
     candidates = list(candidates)
-    inside = [c for c in candidates if c.outcome == "measured" and not limits.excess(c)]
+    outside = [_outside(candidate, objectives, limits) for candidate in candidates]
+    inside = [candidate for candidate, why in zip(candidates, outside, strict=True) if why is None]
     on_front = set[int]()
     if inside:
         import moocore
@@ -159,18 +170,22 @@ def judge(candidates: Iterable[Candidate], objectives: Sequence[str], limits: Li
         points = [[cost(candidate, name) for name in objectives] for candidate in inside]
         keep = moocore.is_nondominated(points, keep_weakly=False)
         on_front = {candidate.id for candidate, kept in zip(inside, keep, strict=True) if kept}
-    within = {candidate.id for candidate in inside}
 
-    def standing(candidate: Candidate) -> Judged:
-        if candidate.outcome != "measured":
-            return Judged(candidate=candidate, state=candidate.outcome, reason=candidate.reason)
-        if candidate.id not in within:
-            return Judged(candidate=candidate, state="over_budget", reason=limits.explain(candidate))
-        return Judged(candidate=candidate, state="front" if candidate.id in on_front else "dominated", reason="")
+    def standing(candidate: Candidate, why: tuple[State, str] | None) -> Judged:
+        state, reason = why or ("front" if candidate.id in on_front else "dominated", "")
+        return Judged(candidate=candidate, state=state, reason=reason)
 
-    return Front(
-        objectives=tuple(objectives), limits=limits, judged=tuple(standing(candidate) for candidate in candidates)
-    )
+    judged = tuple(standing(candidate, why) for candidate, why in zip(candidates, outside, strict=True))
+    return Front(objectives=tuple(objectives), limits=limits, judged=judged)
+
+
+def _outside(candidate: Candidate, objectives: Sequence[str], limits: Limits) -> tuple[State, str] | None:
+    if candidate.outcome != "measured":
+        return candidate.outcome, candidate.reason
+    if broken := limits.explain(candidate):
+        return "over_budget", broken
+    unknown = [name for name in objectives if math.isinf(cost(candidate, name))]
+    return ("failed", f"no figure for {', '.join(unknown)}") if unknown else None
 
 
 def accuracy_of(candidate: Candidate) -> float | None:
@@ -192,9 +207,5 @@ def _band(metric: Metric) -> str:
     return value if metric.high == metric.value else f"{value} (up to {show_quantity(metric.high, metric.unit)})"
 
 
-def _shown(limit: float, name: str) -> str:
-    return f"over the limit of {show_quantity(limit, COSTS[name])}"
-
-
 def _ratio(excess: float) -> str:
-    return f"{excess * 100:.3g} %" if excess < 10 else f"{excess + 1:.3g} times" 
+    return f"{excess * 100:.3g} %" if excess < 10 else f"{excess + 1:.3g} times"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from autoshrink.core.documents import Document, Frozen
 from autoshrink.core.quantities import Bytes, Fraction, JoulesPerCycle, Watts
@@ -45,13 +46,19 @@ class Energy(Frozen):
         return self
 
 
+def _place(device: str) -> str:
+    if device in ("local", "emulated") or re.fullmatch(r"(ssh|adb)://\S+", device):
+        return device
+    raise ValueError(f"must be local, emulated, ssh://user@host or adb://SERIAL, not {device!r}")
+
+
 class Hardware(Document):
     """One device as a target names it: a file in ``targets/``, a path, or written inline."""
 
     name: Annotated[str, Field(min_length=1)]
     kind: Literal["cpu", "phone", "gpu", "mcu"]
     backend: Annotated[str, Field(min_length=1)]
-    device: Annotated[str, Field(pattern=r"^(local|emulated|ssh://.+|adb://.+)$")] = "local"
+    device: Annotated[str, AfterValidator(_place)] = "local"
     threads: Annotated[int, Field(ge=1)] = 1
     pin: bool = True
     options: dict[str, Any] = Field(default_factory=dict, description="settings that belong to the backend")

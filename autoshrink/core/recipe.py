@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from autoshrink.core.documents import Document, Frozen
+from autoshrink.core.problems import KeyProblem, shown
 
-__all__ = ["Recipe", "Scalar", "Setting", "content_key"]
+__all__ = ["Recipe", "Scalar", "Setting", "content_key", "is_scalar"]
 
 Scalar = bool | int | float | str | None
 
@@ -27,8 +29,8 @@ class Setting(Frozen):
     def _scalars_only(cls, data: Any) -> Any:
         if isinstance(data, dict):
             for key, value in data.items():
-                if not isinstance(value, Scalar):
-                    raise ValueError(f"{key!r} must be one value in a recipe, not {value!r} (ranges belong to a space)")
+                if not is_scalar(value):
+                    raise KeyProblem((str(key),), f"must be one plain value in a recipe, not {shown(value)}")
         return data
 
     @property
@@ -46,9 +48,9 @@ class Recipe(Document):
     @classmethod
     def _each_kind_once(cls, steps: tuple[Setting, ...]) -> tuple[Setting, ...]:
         kinds = [step.kind for step in steps]
-        for kind in kinds:
-            if kinds.count(kind) > 1:
-                raise ValueError(f"{kind!r} stands twice: a technique is used once in a recipe")
+        for index, kind in enumerate(kinds):
+            if kind in kinds[:index]:
+                raise KeyProblem((index, "kind"), f"{kind!r} stands twice: a technique is used once in a recipe")
         return steps
 
     @property
@@ -64,6 +66,11 @@ class Recipe(Document):
         """Print the recipe on one line, for tables and hover texts."""
         shown = (f"{s.kind}({', '.join(f'{k}={_short(v)}' for k, v in s.params.items())})" for s in self.steps)
         return " → ".join(shown) or "original"
+
+
+def is_scalar(value: object) -> bool:
+    """Say whether a value can be a setting in a recipe: text, a finite number, true, false or nothing."""
+    return isinstance(value, Scalar) and not (isinstance(value, float) and not math.isfinite(value))
 
 
 def content_key(data: object) -> str:

@@ -5,27 +5,37 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Protocol, Self
 
-from pydantic import ConfigDict, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from autoshrink.core.documents import Document, Frozen
-from autoshrink.core.recipe import Scalar
+from autoshrink.core.problems import KeyProblem, problems, shown
+from autoshrink.core.recipe import Scalar, is_scalar
 
 __all__ = ["Chooser", "Range", "Space", "Step", "Values"]
 
 Values = tuple[Scalar, ...]
 
 
+def _number(value: object) -> int | float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not is_scalar(value):
+        raise ValueError(f"must be a number, not {shown(value)}")
+    return value
+
+
+Number = Annotated[int | float, BeforeValidator(_number)]
+
+
 class Range(Frozen):
     """An interval of numbers, both ends included; whole numbers when both ends are whole."""
 
-    low: int | float
-    high: int | float
+    low: Number
+    high: Number
     log: bool = False
-    step: int | float | None = None
+    step: Number | None = None
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
-        if isinstance(self.low, bool) or isinstance(self.high, bool) or self.low >= self.high:
+        if self.low >= self.high:
             raise ValueError(f"'low' ({self.low}) must be below 'high' ({self.high})")
         if self.log and self.low <= 0:
             raise ValueError("a range with 'log' must start above zero")
@@ -85,15 +95,16 @@ class Space(Document):
     name: str = ""
     steps: tuple[Step, ...]
 
-    @model_validator(mode="after")
-    def _each_kind_once(self) -> Self:
-        kinds = self.kinds()
+    @field_validator("steps")
+    @classmethod
+    def _each_kind_once(cls, steps: tuple[Step, ...]) -> tuple[Step, ...]:
+        kinds = [step.kind for step in steps]
         if not kinds:
-            raise ValueError("'steps' is empty: name at least one technique")
-        for kind in kinds:
-            if kinds.count(kind) > 1:
-                raise ValueError(f"{kind!r} stands twice in 'steps': put its ranges into one step")
-        return self
+            raise ValueError("is empty: name at least one technique")
+        for index, kind in enumerate(kinds):
+            if kind in kinds[:index]:
+                raise KeyProblem((index, "kind"), f"{kind!r} stands twice: put its ranges into one step")
+        return steps
 
     def kinds(self) -> list[str]:
         """Name the techniques of the space, in their order."""
@@ -101,20 +112,14 @@ class Space(Document):
 
 
 def _read_param(name: str, value: object) -> Scalar | Values | Range:
-    if isinstance(value, Range | Scalar):
-        return value
+    if isinstance(value, Range) or is_scalar(value):
+        return value  # type: ignore[return-value]
     if isinstance(value, Mapping):
         try:
             return Range.model_validate(value)
         except ValidationError as failure:
-            first = failure.errors()[0]
-            message = first["msg"].removeprefix("Value error, ")
-            where = "".join(f" {part!r}" for part in first["loc"])
-            raise ValueError(f"{name!r} is not a range {{low, high[, log, step]}}:{where} {message}") from None
-    if isinstance(value, list | tuple):
-        if not value or not all(isinstance(item, Scalar) for item in value):
-            raise ValueError(f"{name!r} must be a list of one or more plain values, not {value!r}")
+            path, message = next(problems(Range, failure))
+            raise KeyProblem((name, *path), f"{message}; a range is {{low, high[, log, step]}}") from None
+    if isinstance(value, list | tuple) and value and all(is_scalar(item) for item in value):
         return tuple(value)
-    raise ValueError(f"{name!r} must be a value, a list of values or a range, not {value!r}")
-
-
+    raise KeyProblem((name,), f"must be a value, a list of values or a range, not {shown(value)}")

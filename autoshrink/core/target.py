@@ -11,7 +11,8 @@ from pydantic import BeforeValidator, Field, ValidationInfo, WithJsonSchema, mod
 from autoshrink.core.catalog import find_document
 from autoshrink.core.documents import Document, Frozen, Source
 from autoshrink.core.hardware import Hardware
-from autoshrink.core.quantities import Bytes, Joules, Seconds
+from autoshrink.core.problems import KeyPath, KeyProblem, shown
+from autoshrink.core.quantities import Bytes, Joules, Seconds, show_quantity
 from autoshrink.core.space import Space
 
 __all__ = ["COSTS", "AccuracyGoal", "Budget", "Objective", "SearchSettings", "Target"]
@@ -51,6 +52,10 @@ class Budget(Frozen):
         """The limits that were given, by metric."""
         return {name: value for name in COSTS if (value := getattr(self, name)) is not None}
 
+    def to_words(self) -> list[str]:
+        """Print each limit for people: ``latency ≤ 40.0 µs``."""
+        return [f"{name} ≤ {show_quantity(value, COSTS[name])}" for name, value in self.limits.items()]
+
 
 class SearchSettings(Frozen):
     """How long and how widely to search; ``candidates`` and ``time`` both bound it."""
@@ -87,15 +92,21 @@ class Target(Document):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.objectives is not None and len(set(self.objectives)) < len(self.objectives):
-            raise ValueError("'objectives' names a metric twice")
+            raise KeyProblem(("objectives",), "names a metric twice")
         for name, limit in self.budget.limits.items():
             physical = getattr(self.hardware.limits, name, None)
             if physical is not None and limit > physical:
-                raise ValueError(f"budget.{name} is above what {self.hardware.name} has ({physical:.0f} B)")
+                raise KeyProblem(
+                    ("budget", name),
+                    f"{show_quantity(limit, 'B')} is above the {show_quantity(physical, 'B')} that "
+                    f"{self.hardware.name!r} has",
+                )
         if "energy" in self.metrics and self.hardware.energy is None:
-            raise ValueError(
-                f"{self.hardware.name} has no energy constants: drop 'energy', or give the profile "
-                "'energy: {power: 6 W, band: 50 %, source: …}'"
+            wanted: KeyPath = ("budget", "energy") if self.budget.energy is not None else ("objectives",)
+            raise KeyProblem(
+                wanted,
+                f"the hardware {self.hardware.name!r} has no energy constants: drop 'energy' here, or give its profile "
+                "'energy: {power: 6 W, band: 50 %, source: …}'",
             )
         return self
 
@@ -130,4 +141,4 @@ def _load(
         return kind.read(find_document(value, folder, source, key))
     if isinstance(value, Mapping):
         return kind.parse(value, source.under(key))
-    raise source.error(key, f"write a name, a path or an inline document, not {value!r}")
+    raise source.error(key, f"write a name, a path or an inline document, not {shown(value)}")
