@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +11,6 @@ from typing import Annotated
 import typer
 
 from autoshrink import __version__
-from autoshrink.core.errors import AutoshrinkError
 
 __all__ = ["app", "main"]
 
@@ -69,9 +69,10 @@ def demo(
     folder: Annotated[Path, typer.Option(help="Where to put the example.")] = Path("autoshrink-demo"),
 ) -> None:
     """Run the main job on scikit-learn's digits: train a model, search, show the front."""
-    from autoshrink.console.commands import demo as run
+    with _reported():
+        from autoshrink.console.commands import demo as run
 
-    raise typer.Exit(run(folder, candidates=candidates, time=time, workers=workers, store=store, json=json))
+        raise typer.Exit(run(folder, candidates=candidates, time=time, workers=workers, store=store, json=json))
 
 
 @app.command()
@@ -87,10 +88,11 @@ def search(
     json: JsonFile = None,
 ) -> None:
     """Search for compressed models that keep the target's limits, and show the measured Pareto front."""
-    from autoshrink.console.commands import search as run
-
     options = {"candidates": candidates, "time": time, "workers": workers}
-    raise typer.Exit(run(target, address=address, name=name, resume=resume, store=store, json=json, **options))
+    with _reported():
+        from autoshrink.console.commands import search as run
+
+        raise typer.Exit(run(target, address=address, name=name, resume=resume, store=store, json=json, **options))
 
 
 @app.command()
@@ -100,9 +102,10 @@ def measure(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Measure one model on one device: latency, memory, size and energy."""
-    from autoshrink.console.commands import measure as run
+    with _reported():
+        from autoshrink.console.commands import measure as run
 
-    raise typer.Exit(run(model, on, json=json))
+        raise typer.Exit(run(model, on, json=json))
 
 
 @app.command()
@@ -113,9 +116,10 @@ def front(
     store: StoreUrl = None,
 ) -> None:
     """Show the front of a past search, finished or not."""
-    from autoshrink.console.commands import front as run
+    with _reported():
+        from autoshrink.console.commands import front as run
 
-    raise typer.Exit(run(name, json=json, plot=plot, store=store))
+        raise typer.Exit(run(name, json=json, plot=plot, store=store))
 
 
 @app.command()
@@ -129,9 +133,10 @@ def pick(
     store: StoreUrl = None,
 ) -> None:
     """Take a model of the front: copy its files, register it, or just show it."""
-    from autoshrink.console.commands import pick as run
+    with _reported():
+        from autoshrink.console.commands import pick as run
 
-    raise typer.Exit(run(name, candidate, prefer.value, register=register, alias=alias, to=to, store=store))
+        raise typer.Exit(run(name, candidate, prefer.value, register=register, alias=alias, to=to, store=store))
 
 
 @app.command()
@@ -142,25 +147,28 @@ def apply(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Run one recipe again, by itself, and measure what comes out."""
-    from autoshrink.console.commands import apply as run
+    with _reported():
+        from autoshrink.console.commands import apply as run
 
-    raise typer.Exit(run(recipe, target, to=to, json=json))
+        raise typer.Exit(run(recipe, target, to=to, json=json))
 
 
 @app.command()
 def targets() -> None:
     """List the hardware profiles, and whether each can be used here."""
-    from autoshrink.console.inventory import targets as run
+    with _reported():
+        from autoshrink.console.inventory import targets as run
 
-    raise typer.Exit(run())
+        raise typer.Exit(run())
 
 
 @app.command()
 def doctor() -> None:
     """Check this installation: packages, profiles, spaces, and what to install for what is missing."""
-    from autoshrink.console.inventory import doctor as run
+    with _reported():
+        from autoshrink.console.inventory import doctor as run
 
-    raise typer.Exit(run())
+        raise typer.Exit(run())
 
 
 @app.command()
@@ -168,21 +176,30 @@ def schema(
     kind: Annotated[str, typer.Argument(help="target, hardware, space or recipe.")] = "target",
 ) -> None:
     """Print the JSON schema of a file, for editors that complete YAML."""
-    from autoshrink.console.inventory import schema as run
+    with _reported():
+        from autoshrink.console.inventory import schema as run
 
-    raise typer.Exit(run(kind))
+        raise typer.Exit(run(kind))
 
 
 def main() -> None:
-    """Run the command line; an error of the user's is one message, a bug of ours keeps its traceback."""
+    """Run the command line."""
+    app()
+
+
+@contextmanager
+def _reported() -> Iterator[None]:
+    """Turn an error of the user's into one message and its exit code; a bug of ours keeps its traceback."""
+    from autoshrink.core.errors import AutoshrinkError
+
     try:
-        app()
+        yield
     except AutoshrinkError as error:
         from rich.console import Console
         from rich.text import Text
 
         Console(stderr=True, soft_wrap=True).print(Text("error: ", style="bold red") + Text(str(error), style=""))
-        sys.exit(error.exit_code)
+        raise typer.Exit(error.exit_code) from None
     except KeyboardInterrupt:
         typer.echo("interrupted", err=True)
-        sys.exit(130)
+        raise typer.Exit(130) from None
