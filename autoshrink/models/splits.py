@@ -12,7 +12,7 @@ from torch import Tensor, nn
 __all__ = ["Split", "forward"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Split:
     """Examples of one purpose; the first dimension of every tensor counts the examples.
 
@@ -41,17 +41,28 @@ class Split:
         """Give the inputs as arrays, for a runtime."""
         return tuple(tensor.numpy() for tensor in self.inputs)
 
+    def describe(self) -> str:
+        """Print the kinds and shapes of the inputs, for errors."""
+        shown = [f"{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}" for tensor in self.inputs]
+        named = [f"{name}: {text}" for name, text in zip(self.names, shown, strict=False)]
+        return ", ".join(named or shown)
+
 
 def forward(model: nn.Module, batch: Split) -> Tensor:
     """Call a model on a batch, by position or by keyword.
 
     Returns:
         The outputs, shape (examples, …): the tensor itself, or the first of a tuple or dict.
+
+    Raises:
+        TypeError: the model's first output is no tensor.
     """
     result = model(**dict(zip(batch.names, batch.inputs, strict=True))) if batch.names else model(*batch.inputs)
-    if isinstance(result, dict):
-        result = result.get("logits", next(iter(result.values())))
-    while isinstance(result, tuple | list):
-        result = result[0]
-    assert isinstance(result, torch.Tensor)
+    while isinstance(result, tuple | list | dict) and result:
+        if isinstance(result, dict):
+            result = result.get("logits", next(iter(result.values())))
+        else:
+            result = result[0]
+    if not isinstance(result, torch.Tensor):
+        raise TypeError(f"the model's output is a {type(result).__name__}, not a tensor")
     return result
