@@ -1,0 +1,198 @@
+"""The main job from the command line, as a user runs it: real Ray, real training, a real runtime."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+
+STATES = {"front", "dominated", "over_budget", "refused", "stopped", "failed"}
+
+
+def autoshrink(*arguments: str, cwd: Path, code: int = 0) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "autoshrink", *arguments]
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == code, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done
+
+
+@pytest.fixture(scope="module")
+def searched(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any], str]:
+    """A finished search: its folder, its document and what it printed."""
+    folder = tmp_path_factory.mktemp("searched") / "mine"
+    shutil.copytree(trained, folder)
+    done = autoshrink("search", "target.yaml", "--name", "one", "--json", "out.json", cwd=folder)
+    return folder, json.loads((folder / "out.json").read_text()), done.stdout
+
+
+def test_the_document_has_what_the_contract_says(searched: tuple[Path, dict[str, Any], str]) -> None:
+    folder, document, _ = searched
+    assert document["search"] == "one"
+    assert len(document["candidates"]) == 1 + 6
+    assert document["front"]
+    assert document["confirmed"]
+    assert 0 < document["hypervolume"] <= 1
+    assert set(document["seconds"]) == {"total", "train", "export", "measure", "engine"}
+    for candidate in document["candidates"]:
+        assert candidate["state"] in STATES
+        assert (candidate["state"] == "front") == (candidate["id"] in document["front"])
+        if candidate["state"] in ("front", "dominated"):
+            assert {"latency", "size", "memory"} <= set(candidate["metrics"])
+            for metric in candidate["metrics"].values():
+                assert metric["low"] <= metric["value"] <= metric["high"]
+                assert metric["origin"] in ("measured", "modelled")
+            size = sum(Path(folder, file).stat().st_size for file in candidate["artifact"]["files"])
+            assert candidate["metrics"]["size"]["value"] == candidate["artifact"]["size"] == size
+    energy = document["baseline"]["metrics"].get("energy")
+    assert energy is None or energy["origin"] in ("measured", "modelled")
+
+
+def test_the_front_keeps_the_limits_and_nothing_dominates_it(searched: tuple[Path, dict[str, Any], str]) -> None:
+    _, document, _ = searched
+    front = [item for item in document["candidates"] if item["state"] == "front"]
+    for item in front:
+        assert item["metrics"]["latency"]["high"] <= document["limits"]["latency"]
+        assert item["metrics"]["size"]["high"] <= document["limits"]["size"]
+        assert item["accuracy"]["test"] is not None
+
+    def costs(item: dict[str, Any]) -> tuple[float, ...]:
+        return (-item["accuracy"]["test"], item["metrics"]["latency"]["value"], item["metrics"]["size"]["value"])
+
+    for one in front:
+        for other in front:
+            better = all(a <= b for a, b in zip(costs(other), costs(one), strict=True))
+            assert not (better and costs(other) != costs(one))
+
+
+def test_plain_onnxruntime_finds_the_same_accuracy(searched: tuple[Path, dict[str, Any], str]) -> None:
+    folder, document, _ = searched
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    images, labels = (digits.images[1300:] / 16).astype("float32"), digits.target[1300:]
+    for item in document["candidates"]:
+        if item["state"] == "front":
+            session = onnxruntime.InferenceSession(str(folder / item["artifact"]["files"][0]))
+            [scores] = session.run(None, {session.get_inputs()[0].name: images})[:1]
+            assert np.mean(scores.argmax(1) == labels) == pytest.approx(item["accuracy"]["test"], abs=5e-4)
+
+
+def test_it_shows_progress_the_front_and_what_to_do_next(searched: tuple[Path, dict[str, Any], str]) -> None:
+    folder, document, printed = searched
+    assert "6/6" in printed
+    assert "original model" in printed
+    assert "autoshrink pick one" in printed
+    assert "MLflow" in printed
+    for name in ("front.png", "front.html"):
+        assert (folder / ".autoshrink" / "one" / name).stat().st_size > 10_000
+    assert document["seconds"]["engine"] < document["seconds"]["total"]
+
+
+def test_front_prints_the_same_front_again(searched: tuple[Path, dict[str, Any], str]) -> None:
+    folder, document, _ = searched
+    again = json.loads(autoshrink("front", "one", "--json", cwd=folder).stdout)
+    assert again["front"] == document["front"]
+    assert again["hypervolume"] == document["hypervolume"]
+    autoshrink("front", "--plot", "mine.png", cwd=folder)
+    assert (folder / "mine.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_apply_gives_the_same_artifact_and_accuracy(searched: tuple[Path, dict[str, Any], str]) -> None:
+    folder, document, _ = searched
+    chosen = next(item for item in reversed(document["candidates"]) if item["state"] == "front" and item["id"])
+    autoshrink("pick", "one", str(chosen["id"]), "--to", "picked", cwd=folder)
+    figures = json.loads((folder / "picked" / "figures.json").read_text())
+    assert figures["id"] == chosen["id"]
+    done = autoshrink("apply", "picked/recipe.yaml", "target.yaml", "--json", "--to", "again", cwd=folder)
+    applied = json.loads(done.stdout)
+    assert applied["key"] == chosen["key"]
+    assert applied["artifact"]["key"] == chosen["artifact"]["key"]
+    assert applied["accuracy"] == chosen["accuracy"]
+    assert (folder / "again" / "model.onnx").read_bytes() == (folder / "picked" / "model.onnx").read_bytes()
+
+
+def test_measure_tells_the_figures_of_one_file(searched: tuple[Path, dict[str, Any], str]) -> None:
+    folder, document, _ = searched
+    file = document["candidates"][0]["artifact"]["files"][0]
+    measured = json.loads(autoshrink("measure", file, "--on", "cpu", "--json", cwd=folder).stdout)
+    assert measured["metrics"]["size"]["value"] == document["baseline"]["metrics"]["size"]["value"]
+    assert measured["metrics"]["latency"]["unit"] == "s"
+    assert measured["hardware"]
+
+
+def test_a_finished_search_goes_on_with_more_candidates(searched: tuple[Path, dict[str, Any], str]) -> None:
+    folder, document, _ = searched
+    autoshrink("search", "--resume", "one", "--candidates", "8", "--json", "more.json", cwd=folder)
+    more = json.loads((folder / "more.json").read_text())
+    assert len(more["candidates"]) == 1 + 8
+    keys = [item["key"] for item in more["candidates"]]
+    assert len(set(keys)) == len(keys)
+    assert keys[: len(document["candidates"])] == [item["key"] for item in document["candidates"]]
+
+
+def test_mlflow_has_the_search(searched: tuple[Path, dict[str, Any], str]) -> None:
+    folder, document, _ = searched
+    import mlflow
+    from mlflow.tracking import MlflowClient
+
+    mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
+    client = MlflowClient()
+    [experiment] = [item for item in client.search_experiments() if item.name == "mine"]
+    runs = client.search_runs([experiment.experiment_id], max_results=100)
+    children = [run for run in runs if run.data.tags.get("mlflow.parentRunId")]
+    assert len(children) >= 6
+    on_front = [run for run in children if run.data.tags.get("pareto") == "true"]
+    assert on_front
+
+
+def test_an_impossible_budget_says_which_limit_binds(project: Path, edit: Callable[[str, str, str], None]) -> None:
+    edit("target.yaml", "latency: 5 ms", "latency: 1 ns")
+    done = autoshrink("search", "target.yaml", "--candidates", "2", cwd=project, code=3)
+    assert "the limit that binds: latency 1.00 ns" in done.stdout
+    assert "the nearest candidate:" in done.stdout
+    assert "it misses:" in done.stdout
+
+
+def test_a_floor_above_the_original_is_wrong_input(project: Path, edit: Callable[[str, str, str], None]) -> None:
+    edit("target.yaml", "{max_drop: 0.05}", "{floor: 0.9999}")
+    done = autoshrink("search", "target.yaml", cwd=project, code=2)
+    assert "above the original model's own accuracy" in done.stderr
+    assert "Traceback" not in done.stderr + done.stdout
+
+
+@pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGINT])
+def test_nothing_finished_is_lost(ending: signal.Signals, project: Path) -> None:
+    command = [sys.executable, "-m", "autoshrink", "search", "target.yaml", "--name", "cut"]
+    driver = subprocess.Popen(command, cwd=project, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    records = project / ".autoshrink" / "cut" / "candidates.jsonl"
+    begun = time.monotonic()
+    while not records.exists() or records.read_bytes().count(b"\n") < 3:
+        assert time.monotonic() - begun < 120, "no candidate finished"
+        assert driver.poll() is None
+        time.sleep(0.05)
+    os.kill(driver.pid, ending)
+    printed, _ = driver.communicate(timeout=60)
+    finished = [json.loads(line)["id"] for line in records.read_text().splitlines()]
+    if ending is signal.SIGINT:
+        assert driver.returncode == 130, printed
+        assert "--resume cut" in printed
+        assert "Traceback" not in printed
+    document = json.loads(autoshrink("front", "cut", "--json", cwd=project).stdout)
+    assert {item["id"] for item in document["candidates"]} >= set(finished)
+    autoshrink("search", "--resume", "cut", "--json", "out.json", cwd=project)
+    document = json.loads((project / "out.json").read_text())
+    assert len(document["candidates"]) == 1 + 6
+    keys = [item["key"] for item in document["candidates"]]
+    assert len(set(keys)) == len(keys), "no candidate is repeated"
+    assert document["confirmed"]
