@@ -5,9 +5,14 @@ from __future__ import annotations
 import os
 
 import pytest
+from hypothesis import settings
 
 # Set before torch, NumPy or a runtime is imported: tests share two cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# A busy machine is no reason to fail.
+settings.register_profile("autoshrink", deadline=None)
+settings.load_profile("autoshrink")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -64,7 +64,7 @@ class Limits(Frozen):
                 f"accuracy {accuracy_of(candidate):.4g} is {excess:.3g} below the floor {self.floor_of(candidate):.4g}"
             )
         limit = show_quantity(self.costs[name], COSTS[name])
-        return f"{name} {_band(candidate.metrics[name])} is {_ratio(excess)} over the limit of {limit}"
+        return f"{name} {_band(candidate.metrics[name])} is {_ratio(excess)} the limit of {limit}"
 
     @property
     def ideal(self) -> float:
@@ -208,4 +208,4 @@ def _band(metric: Metric) -> str:
 
 
 def _ratio(excess: float) -> str:
-    return f"{excess * 100:.3g} %" if excess < 10 else f"{excess + 1:.3g} times"
+    return f"{excess * 100:.3g} % over" if excess < 9 else f"{excess + 1:,.0f} times"

@@ -63,7 +63,8 @@ def show_path(path: KeyPath) -> str:
     """Print a key path as a person would write it: ``steps[0].ratio``."""
     text = ""
     for part in path:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
+        word = part if isinstance(part, int) or part.isprintable() else repr(part)
+        text += f"[{word}]" if isinstance(part, int) else f".{word}" if text else str(word)
     return text
 
 
@@ -98,7 +99,8 @@ def _message(cls: type[BaseModel], path: KeyPath, error: ErrorDetails) -> str:
     if kind == "invalid_key":
         return "a key must be text: put it in quotes"
     if kind in _MUST:
-        return f"must be {_MUST[kind].format(**error.get('ctx', {}))}, not {shown(error['input'])}"
+        bounds = {key: f"{x:g}" if isinstance(x, float) else x for key, x in error.get("ctx", {}).items()}
+        return f"must be {_MUST[kind].format(**bounds)}, not {shown(error['input'])}"
     message = error["msg"].removeprefix("Value error, ")
     return message if kind == "value_error" else f"{message[:1].lower()}{message[1:]}, not {shown(error['input'])}"
 

@@ -45,7 +45,14 @@ _FACTORS: dict[str, dict[str, Decimal]] = {
     "1": {"%": Decimal("0.01")},
     "J/cycle": {f"{p}J": _SI[p] for p in ("u", "µ", "n", "p")},
 }
-_NAMES = {"s": "time", "B": "size", "J": "energy", "W": "power", "1": "percentage", "J/cycle": "energy"}
+_NAMES = {
+    "s": "a time",
+    "B": "a size",
+    "J": "an energy",
+    "W": "a power",
+    "1": "a percentage",
+    "J/cycle": "an energy per cycle",
+}
 _EXAMPLES = {"s": "8 ms", "B": "64 KiB", "J": "0.4 mJ", "W": "6 W", "1": "15 %", "J/cycle": "0.37 nJ"}
 _PATTERN = re.compile(r"^\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*([^\d\s].*?)?\s*$")
 
@@ -66,15 +73,15 @@ def parse_quantity(text: object, unit: Unit) -> float:
     known = _FACTORS[unit]
     hint = f"write it with its unit, such as {_EXAMPLES[unit]!r} (units: {', '.join(known)})"
     if not isinstance(text, str):
-        raise ValueError(f"{shown(text)} is not a {_NAMES[unit]}: {hint}")
+        raise ValueError(f"{shown(text)} is not {_NAMES[unit]}: {hint}")
     match = _PATTERN.match(text)
     if match is None:
-        raise ValueError(f"{text!r} is not a {_NAMES[unit]}: {hint}")
+        raise ValueError(f"{text!r} is not {_NAMES[unit]}: {hint}")
     number, suffix = match.groups()
     if suffix is None:
         raise ValueError(f"{text!r} has no unit: {hint}")
     if suffix not in known:
-        raise ValueError(f"unknown unit {suffix!r} for a {_NAMES[unit]} in {text!r}: {hint}")
+        raise ValueError(f"unknown unit {suffix!r} for {_NAMES[unit]} in {text!r}: {hint}")
     plain = float(number)
     value = float(Decimal(number) * known[suffix]) if math.isfinite(plain) and plain > 0 else plain
     if not (math.isfinite(value) and value > 0):
@@ -125,7 +132,7 @@ def _annotation(unit: Unit) -> tuple[Callable[[Any], float], PlainSerializer, Wi
 
     schema = {
         "type": "string",
-        "description": f"a {_NAMES[unit]} with its unit ({', '.join(_FACTORS[unit])})",
+        "description": f"{_NAMES[unit]} with its unit ({', '.join(_FACTORS[unit])})",
         "examples": [_EXAMPLES[unit]],
     }
     return validate, PlainSerializer(lambda value: write_quantity(value, unit)), WithJsonSchema(schema)
