@@ -1,0 +1,99 @@
+"""The weights that techniques work on, and what has to follow when weights were changed without training."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from autoshrink.models.splits import Split, forward
+
+__all__ = ["Weight", "bake", "recalibrate", "shared_parameters", "weights"]
+
+_TYPES = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d, nn.Linear)
+_CALIBRATION_BATCH = 64
+
+
+@dataclass(frozen=True)
+class Weight:
+    """One weight tensor: ``getattr(module, attribute)``, its module found under ``name`` in the model."""
+
+    name: str
+    module: nn.Module
+    attribute: str = "weight"
+
+    @property
+    def tensor(self) -> Tensor:
+        """The weight as the forward pass sees it, detached."""
+        value: Tensor = getattr(self.module, self.attribute)
+        return value.detach()
+
+    @property
+    def inputs(self) -> int:
+        """How many input channels each output is a sum over; 0 where they are not the second dimension."""
+        return 0 if isinstance(self.module, nn.modules.conv._ConvTransposeNd) else self.tensor.shape[1]
+
+
+def shared_parameters(model: nn.Module) -> set[int]:
+    """Give the ``id`` of every parameter that more than one module holds, such as tied embeddings."""
+    owners = Counter(id(parameter) for module in model.modules() for parameter in module.parameters(recurse=False))
+    return {identity for identity, count in owners.items() if count > 1}
+
+
+def weights(model: nn.Module) -> list[Weight]:
+    """List the weights of linear layers and convolutions, those of attention included, biases and norms not.
+
+    A tensor that several modules share is left out: what changes it in one of them would part it from the others.
+    """
+    shared = shared_parameters(model)
+    found = []
+    for name, module in model.named_modules():
+        attributes: tuple[str, ...] = ("weight",) if isinstance(module, _TYPES) else ()
+        if isinstance(module, nn.MultiheadAttention):
+            attributes = ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight")
+        for attribute in attributes:
+            value = getattr(module, attribute, None)
+            if isinstance(value, Tensor) and value.is_floating_point() and id(value) not in shared:
+                found.append(Weight(name, module, attribute))
+    return found
+
+
+def bake(model: nn.Module) -> nn.Module:
+    """Replace every parametrization by the value that it gives, so that only plain parameters are left."""
+    for module in list(model.modules()):
+        parametrizations = getattr(module, "parametrizations", None)
+        if isinstance(parametrizations, nn.ModuleDict):
+            for attribute in list(parametrizations):
+                parametrize.remove_parametrizations(module, attribute, leave_parametrized=True)
+    return model
+
+
+@torch.no_grad()
+def recalibrate(model: nn.Module, calibration: Split) -> None:
+    """Estimate the running statistics of batch norms again, for the activations that the changed weights give.
+
+    References:
+        Li et al. 2020, "EagleEye: Fast Sub-net Evaluation for Efficient Neural Network Pruning", adaptive batch norm.
+    """
+    norms = [
+        module
+        for module in model.modules()
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.track_running_stats
+    ]
+    if not norms or len(calibration) < 2:
+        return
+    momenta = [norm.momentum for norm in norms]
+    model.eval()
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # a plain average over all batches
+        norm.train()
+    for batch in calibration.batches(_CALIBRATION_BATCH):
+        if len(batch) > 1:  # one example has no variance
+            forward(model, batch)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+        norm.eval()
