@@ -49,15 +49,13 @@ def _checked(model: nn.Module, probe: Split, name: str, code: UserCode) -> Tenso
         result = outputs(model, probe)
     problem = _problem(result, len(probe))
     if problem:
-        raise code.source.error(
-            ("model",), f"on the {name} split (inputs {probe.describe()}) the model gives {problem}"
-        )
+        raise code.source.error(("model",), f"for {name} inputs {probe.describe()} the model gives {problem}")
     return result
 
 
 def _problem(result: Tensor, examples: int) -> str:
     if result.dim() == 0 or len(result) != examples:
-        return f"outputs of shape {tuple(result.shape)}: the first dimension must count the {examples} examples"
+        return f"outputs of shape {tuple(result.shape)}: the first dimension must count the examples, here {examples}"
     if not result.is_floating_point():
         return f"{str(result.dtype).removeprefix('torch.')} outputs: return the logits, not the chosen classes"
     if not torch.isfinite(result).all():

@@ -54,8 +54,9 @@ def _soft(student: Tensor, teacher: Tensor, labels: Tensor | None, task: str, te
         return functional.mse_loss(student, teacher)
     axis = class_axis(tuple(student.shape), None if labels is None else tuple(labels.shape))
     student, teacher = (_rows(logits, axis) / temperature for logits in (student, teacher))
+    # kl_div(a, b) is KL(b ‖ a).
     divergence = functional.kl_div(
-        functional.log_softmax(student, 1), functional.log_softmax(teacher, 1), reduction="batchmean", log_target=True
+        functional.log_softmax(teacher, 1), functional.log_softmax(student, 1), reduction="batchmean", log_target=True
     )
     return divergence * temperature**2
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -54,11 +55,13 @@ def _read(path: Path, source: Source) -> Mapping[str, Tensor]:
 
 
 def _read_pt(path: Path, source: Source) -> Mapping[str, Tensor]:
+    if not zipfile.is_zipfile(path):  # what torch.save has written since 1.6
+        raise source.error(_KEY, f"{path.name} is not a file that torch.save wrote")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise _pickled(path, source) from None
-    except (RuntimeError, OSError, EOFError, ValueError) as error:
+    except (RuntimeError, OSError) as error:
         raise source.error(_KEY, f"{path.name} is not a readable .pt file: {str(error).splitlines()[0]}") from None
     if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
         content = content["state_dict"]

@@ -20,9 +20,9 @@ SEED = 0
 def splits() -> dict[str, tuple[Tensor, Tensor]]:
     """Give the splits of a search.
 
-    ``test`` is the official one (10 000). The official training images are cut into ``validation`` (6 000) and the 54 000
-    that the model was trained on, of which ``train`` holds a stratified 20 000: enough to recover a compressed model, and
-    short enough to do it for every candidate.
+    ``test`` is the official one (10 000). The official training images are cut into ``validation`` (6 000) and the
+    54 000 that the model was trained on, of which ``train`` holds a stratified 20 000: enough to recover a compressed
+    model, and short enough to do it for every candidate.
     """
     images, labels, validation, test = full()
     some, _ = train_test_split(np.arange(len(labels)), train_size=RECOVERY, stratify=labels, random_state=SEED)
