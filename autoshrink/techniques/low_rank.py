@@ -21,7 +21,8 @@ _Share = Annotated[float, Field(gt=0, le=1)]
 class LowRank(Technique):
     """Factorizes linear layers and convolutions, each where that lowers its weights and its multiplications.
 
-    Depthwise and grouped convolutions and the projections inside of attention modules stay as they are. The running
+    Depthwise and grouped convolutions and the projections inside of attention modules stay as they are, and so do a
+    small first layer with few inputs and a small classifier, whose rank matters most and costs least. The running
     statistics of batch norms are estimated again on the calibration data.
 
     References:
@@ -38,7 +39,7 @@ class LowRank(Technique):
     """Rank that is kept, as a share of the full one."""
     energy: _Share | None = None
     """Share of the squared singular values that is kept; each layer gets the lowest rank that does."""
-    decomposition: Literal["tucker", "svd"] = "svd"
+    decomposition: Literal["tucker", "svd"] = "tucker"
     """Of convolutions with a spatial kernel: ``tucker`` is 1×1, spatial, 1×1; ``svd`` is spatial, 1×1."""
 
     @model_validator(mode="after")

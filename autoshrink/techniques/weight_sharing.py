@@ -68,6 +68,7 @@ class WeightSharing(Technique):
         recalibrate(model, context.workload.calibration)
         if context.recovery is not None and self.epochs:
             recover(model, context.workload, replace(context.recovery, epochs=self.epochs), context.seed)
+            recalibrate(model, context.workload.calibration)  # the running averages lag behind so short a training
         return model
 
     def encode(self, encoding: Encoding, model: nn.Module) -> Encoding:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from autoshrink.core import Refusal
 from autoshrink.models.splits import Split
-from autoshrink.techniques._torch.layers import shared_parameters
+from autoshrink.techniques._torch.layers import outputs, shared_parameters
 
-__all__ = ["Channels", "Limits", "coupled_channels", "fixed_roots", "gives", "outputs", "remove", "select"]
+__all__ = ["Channels", "Limits", "coupled_channels", "fixed_roots", "gives", "remove", "select"]
 
 # What torch_pruning, or a model that was pruned wrongly, lets through.
 _TRACING_ERRORS = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
@@ -50,12 +50,6 @@ class Channels:
         by_unit = scores.detach().double().view(self.heads, self.units).mean(0)
         # Relative to the group's mean: the layers' own scales would make one layer bear all the removal.
         return by_unit / by_unit.mean().clamp_min(torch.finfo(torch.double).tiny)
-
-
-def outputs(model: nn.Module, example: Split) -> list[Tensor]:
-    """Run a model and list every tensor that it returns."""
-    named = dict(zip(example.names, example.inputs, strict=False))
-    return list(_tensors(model(**named) if named else model(*example.inputs)))
 
 
 def coupled_channels(model: nn.Module, example: Split) -> tuple[torch_pruning.DependencyGraph, list[Channels]]:
@@ -183,17 +177,6 @@ def remove(graph: torch_pruning.DependencyGraph, channels: Channels, units: Sequ
     indices = [unit + head * channels.units for head in range(channels.heads) for unit in units]
     root = channels.group[0].dep
     graph.get_pruning_group(root.target.module, root.handler, sorted(indices)).prune()
-
-
-def _tensors(value: object) -> Iterator[Tensor]:
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, dict):
-        for item in value.values():
-            yield from _tensors(item)
-    elif isinstance(value, tuple | list):
-        for item in value:
-            yield from _tensors(item)
 
 
 def gives(model: nn.Module, example: Split, shapes: Sequence[torch.Size]) -> bool:

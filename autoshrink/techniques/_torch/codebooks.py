@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.nn.utils import parametrize
 
 from autoshrink.techniques._torch.layers import Weight
@@ -82,13 +83,12 @@ def cluster(values: Tensor, entries: int) -> tuple[Tensor, Tensor]:
 
 
 def _bounds(ordered: Tensor, centroids: Tensor) -> Tensor:
-    inner = torch.searchsorted(ordered, (centroids[1:] + centroids[:-1]) / 2)
-    bounds: Tensor = torch.cat((inner.new_zeros(1), inner, inner.new_full((1,), len(ordered))))
-    return bounds
+    between = torch.searchsorted(ordered, (centroids[1:] + centroids[:-1]) / 2)
+    return functional.pad(functional.pad(between, (1, 0)), (0, 1), value=len(ordered))
 
 
 def _start(ordered: Tensor, entries: int) -> Tensor:
-    distinct = torch.unique_consecutive(ordered)
+    distinct: Tensor = torch.unique_consecutive(ordered)
     if len(distinct) <= entries:
         return distinct
     bins = min(2048, max(16, len(ordered) // 64))
@@ -99,5 +99,4 @@ def _start(ordered: Tensor, entries: int) -> Tensor:
     wanted = (torch.arange(entries, dtype=mass.dtype) + 0.5) / entries * mass[-1]
     right = torch.searchsorted(mass, wanted).clamp(1, bins)
     share = (wanted - mass[right - 1]) / (mass[right] - mass[right - 1])
-    start: Tensor = edges[right - 1] + share * (edges[right] - edges[right - 1])
-    return start
+    return torch.lerp(edges[right - 1], edges[right], share)

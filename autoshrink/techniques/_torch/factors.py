@@ -10,14 +10,16 @@ from typing import Any, Literal, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from autoshrink.models.splits import Split, forward
-from autoshrink.techniques._torch.layers import shared_parameters
+from autoshrink.models.splits import Split
+from autoshrink.techniques._torch.layers import outputs, shared_parameters
 
 __all__ = ["Layer", "LowRankLinear", "RankRule", "called_layers", "factorize", "replace"]
 
 Convolution: TypeAlias = nn.Conv1d | nn.Conv2d | nn.Conv3d
 RankRule: TypeAlias = Callable[[Tensor], int]
 """Gives the rank that is kept, knowing the singular values in descending order."""
+_MINOR = 0.1
+"""Share of the model's parameters."""
 _PLAIN = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
@@ -52,16 +54,22 @@ class Layer:
 def called_layers(model: nn.Module, example: Split) -> list[Layer]:
     """List the linear layers and ungrouped convolutions that may be replaced by others.
 
-    Left out is what is not called as a module, such as the projections of attention, and weights that several layers
-    share.
+    Left out is what is not called as a module, such as the projections of attention; weights that several layers
+    share; and minor layers at thin ends of the model, where the first has fewer inputs than outputs or the last fewer
+    outputs than inputs. Little is saved there, and a lower rank blinds the model to some inputs or ties some classes to
+    others.
     """
     shared = shared_parameters(model)
+    ends = {tensor.data_ptr() for tensor in example.inputs}
     found: dict[str, Layer] = {}
+    taken: dict[str, Tensor] = {}
+    given: dict[str, Tensor] = {}
 
-    def record(name: str) -> Callable[[nn.Module, Any, Any], None]:
-        def hook(module: nn.Module, inputs: Any, result: Any) -> None:
-            channels_first = not isinstance(module, nn.Linear)
-            found[name] = Layer(name, module, *(_positions(tensor, channels_first) for tensor in (inputs[0], result)))  # type: ignore[arg-type]
+    def record(name: str) -> Callable[[Any, Any, Tensor], None]:
+        def hook(module: Any, inputs: Any, result: Tensor) -> None:
+            spatial = not isinstance(module, nn.Linear)
+            found[name] = Layer(name, module, _positions(inputs[0], spatial), _positions(result, spatial))
+            taken[name], given[name] = inputs[0], result
 
         return hook
 
@@ -73,11 +81,21 @@ def called_layers(model: nn.Module, example: Split) -> list[Layer]:
     try:
         # With gradients, since attention's fused kernel skips the modules without them.
         with torch.enable_grad():
-            forward(model, example)
+            results = outputs(model, example)
     finally:
         for hook in hooks:
             hook.remove()
-    return [found[name] for name, _ in model.named_modules() if name in found]
+    ends |= {tensor.data_ptr() for tensor in results}
+
+    minor = _MINOR * sum(parameter.numel() for parameter in model.parameters())
+
+    def is_minor_end(name: str) -> bool:
+        weight = found[name].module.weight
+        wide_out, wide_in = weight.shape[:2]
+        thin = taken[name] if wide_in < wide_out else given[name]
+        return wide_in != wide_out and thin.data_ptr() in ends and weight.numel() < minor
+
+    return [layer for name, layer in found.items() if not is_minor_end(name)]
 
 
 def factorize(layer: Layer, decomposition: Literal["tucker", "svd"], rank_of: RankRule) -> nn.Sequential | None:
@@ -185,8 +203,8 @@ def _cheaper(factors: nn.Sequential, layer: Layer) -> bool:
     return sum(sizes) < before and products < before * layer.positions_out
 
 
-def _positions(tensor: Tensor, channels_first: bool) -> int:
-    return math.prod(tensor.shape[2:]) if channels_first else math.prod(tensor.shape[1:-1])
+def _positions(tensor: Tensor, spatial: bool) -> int:
+    return math.prod(tensor.shape[2:] if spatial else tensor.shape[1:-1])
 
 
 def _is_plain(module: nn.Module) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -11,7 +12,7 @@ from torch.nn.utils import parametrize
 
 from autoshrink.models.splits import Split, forward
 
-__all__ = ["Weight", "bake", "recalibrate", "shared_parameters", "weights"]
+__all__ = ["Weight", "bake", "outputs", "recalibrate", "shared_parameters", "weights"]
 
 _TYPES = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d, nn.Linear)
 _CALIBRATION_BATCH = 64
@@ -59,6 +60,23 @@ def weights(model: nn.Module) -> list[Weight]:
             if isinstance(value, Tensor) and value.is_floating_point() and id(value) not in shared:
                 found.append(Weight(name, module, attribute))
     return found
+
+
+def outputs(model: nn.Module, example: Split) -> list[Tensor]:
+    """Run a model and list every tensor that it returns, not only the first as `forward`."""
+    named = dict(zip(example.names, example.inputs, strict=False))
+    return list(_tensors(model(**named) if named else model(*example.inputs)))
+
+
+def _tensors(value: object) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _tensors(item)
+    elif isinstance(value, tuple | list):
+        for item in value:
+            yield from _tensors(item)
 
 
 def bake(model: nn.Module) -> nn.Module:
