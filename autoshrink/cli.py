@@ -36,7 +36,9 @@ JsonFile = Annotated[
     Path | None, typer.Option("--json", metavar="FILE", help="Write the result as one JSON document; - for stdout.")
 ]
 Candidates = Annotated[int | None, typer.Option(min=1, help="How many recipes to try at most.")]
-TimeLimit = Annotated[str | None, typer.Option("--time", metavar="TIME", help='Start no candidate after, e.g. "5 min".')]
+TimeLimit = Annotated[
+    str | None, typer.Option("--time", metavar="TIME", help='Start no candidate after, e.g. "5 min".')
+]
 Workers = Annotated[int | None, typer.Option(min=1, help="Candidates in work at the same time.")]
 Address = Annotated[str | None, typer.Option(metavar="RAY", help="A Ray cluster's address; by default this machine.")]
 
@@ -53,7 +55,9 @@ class Preference(StrEnum):
 
 
 @app.callback(invoke_without_command=True)
-def _root(version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False) -> None:
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
+) -> None:
     if version:
         typer.echo(f"autoshrink {__version__}")
         raise typer.Exit
@@ -88,11 +92,22 @@ def search(
     json: JsonFile = None,
 ) -> None:
     """Search for compressed models that keep the target's limits, and show the measured Pareto front."""
-    options = {"candidates": candidates, "time": time, "workers": workers}
     with _reported():
         from autoshrink.console.commands import search as run
 
-        raise typer.Exit(run(target, address=address, name=name, resume=resume, store=store, json=json, **options))
+        raise typer.Exit(
+            run(
+                target,
+                candidates=candidates,
+                time=time,
+                workers=workers,
+                address=address,
+                name=name,
+                resume=resume,
+                store=store,
+                json=json,
+            )
+        )
 
 
 @app.command()

@@ -153,7 +153,7 @@ def pick(
     if name is not None and name.isdigit() and number is None and not (root / name).is_dir():
         name, number = latest(root), int(name)
     kept = Store.open(root, name)
-    _, found, document = load_front(kept)
+    target, found, document = load_front(kept)
     candidate = _chosen(found, number, prefer)
     console = Console()
     console.print(f"Candidate {candidate.id} of {kept.name}: {candidate.recipe.describe()}", highlight=False)
@@ -172,7 +172,7 @@ def pick(
     if register is not None:
         from autoshrink.tracking.register import register as register_model
 
-        console.print(register_model(kept.folder, candidate, folder, register, alias))
+        console.print(register_model(kept.folder, target, candidate, folder, register, alias))
     return 0
 
 
@@ -271,4 +271,3 @@ def _next_steps(console: Console, store: Store, plots: tuple[Path, ...], tracked
         console.print(
             f"Pick a model: autoshrink pick {store.name} --prefer knee --to picked/", highlight=False, soft_wrap=True
         )
-

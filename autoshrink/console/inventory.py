@@ -9,7 +9,18 @@ from rich.console import Console
 from rich.table import Table
 
 from autoshrink import __version__
-from autoshrink.core import Hardware, Recipe, Space, SpecError, Target, catalog_folder, names, nearest, show_quantity
+from autoshrink.core import (
+    Document,
+    Hardware,
+    Recipe,
+    Space,
+    SpecError,
+    Target,
+    catalog_folder,
+    names,
+    nearest,
+    show_quantity,
+)
 from autoshrink.techniques.registry import check_space, kinds, technique
 
 __all__ = ["doctor", "schema", "targets"]
@@ -56,7 +67,7 @@ def doctor() -> int:
 
 def schema(kind: str) -> int:
     """Print the JSON schema of one of the files that a user writes."""
-    documents = {"target": Target, "hardware": Hardware, "space": Space, "recipe": Recipe}
+    documents: dict[str, type[Document]] = {"target": Target, "hardware": Hardware, "space": Space, "recipe": Recipe}
     if kind not in documents:
         raise SpecError(f"no schema {kind!r}; {nearest(kind, documents)}")
     document = documents[kind].model_json_schema()

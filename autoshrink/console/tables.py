@@ -101,10 +101,13 @@ def short_recipe(candidate: Candidate) -> str:
         p = step.params
         shown = {
             "channel_pruning": lambda p: f"prune {p['ratio']:.0%}",
-            "magnitude_pruning": lambda p: f"sparse {p.get('pattern') if p.get('pattern') == '2:4' else ''}".strip()
-            + (f" {p['sparsity']:.0%}" if p.get("sparsity") is not None else ""),
-            "low_rank": lambda p: "rank "
-            + (f"{p['rank_ratio']:.0%}" if p.get("rank_ratio") is not None else f"energy {p['energy']:.0%}"),
+            "magnitude_pruning": lambda p: (
+                f"sparse {p.get('pattern') if p.get('pattern') == '2:4' else ''}".strip()
+                + (f" {p['sparsity']:.0%}" if p.get("sparsity") is not None else "")
+            ),
+            "low_rank": lambda p: (
+                "rank " + (f"{p['rank_ratio']:.0%}" if p.get("rank_ratio") is not None else f"energy {p['energy']:.0%}")
+            ),
             "distillation": lambda p: f"distill T={p['temperature']:.2g} α={p['alpha']:.2g}",
             "weight_sharing": lambda p: f"share {p['entries']}",
             "quantization": lambda p: _bits(p),

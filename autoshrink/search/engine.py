@@ -6,14 +6,24 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from autoshrink.core import Artifact, AutoshrinkError, Candidate, DeviceError, Encoding, Front, Recipe, SpecError, Target
+from autoshrink.core import (
+    Artifact,
+    AutoshrinkError,
+    Candidate,
+    DeviceError,
+    Encoding,
+    Front,
+    Recipe,
+    SpecError,
+    Target,
+)
 from autoshrink.search import work
 from autoshrink.search.clock import Clock
 from autoshrink.search.report import blind, front_of, limits_for
 from autoshrink.search.sampler import Draw, Sampler
 from autoshrink.search.store import Store
 from autoshrink.search.watcher import Progress, Silent, Watcher
-from autoshrink.search.workers import Answer, Pool
+from autoshrink.search.workers import Answer, Pool, Work
 
 __all__ = ["Search", "Tracking"]
 
@@ -58,7 +68,7 @@ class Search:
         self.clock = Clock(self.store.read_json("seconds.json"))
         self._candidates = {candidate.id: candidate for candidate in self.store.candidates()}
         self._reference: work.Compressed | None = None
-        self._running: dict[Any, _Flight] = {}
+        self._running: dict[Work, _Flight] = {}
         self._latest: Candidate | None = None
 
     @property
@@ -150,7 +160,7 @@ class Search:
                 return draw
         return None
 
-    def _land(self, sampler: Sampler, ended: Any) -> None:
+    def _land(self, sampler: Sampler, ended: Work) -> None:
         flight = self._running.pop(ended)
         answer = self.pool.take(ended)
         if answer.kind == "input":
@@ -158,7 +168,9 @@ class Search:
         if answer.kind == "device":
             flight.tries += 1
             if flight.tries == _TRIES:
-                raise DeviceError(f"{answer.reason} (asked {_TRIES} times); go on later with --resume {self.store.name}")
+                raise DeviceError(
+                    f"{answer.reason} (asked {_TRIES} times); go on later with --resume {self.store.name}"
+                )
             self._running[self._next_step(flight)] = flight
             return
         if answer.kind == "done" and flight.made is None:
@@ -166,7 +178,7 @@ class Search:
             self._running[self._next_step(flight)] = flight
             return
         with self.clock.engine():
-            if answer.kind == "done":
+            if answer.kind == "done" and flight.made is not None:
                 candidate = self._candidate(flight.id, flight.draw.recipe, flight.made, answer.result)
             else:
                 candidate = Candidate(
@@ -176,7 +188,7 @@ class Search:
             sampler.tell(flight.draw, blind(candidate), limits_for(self.target, self.candidates[0]))
         self._stop_when_all_fail()
 
-    def _next_step(self, flight: _Flight) -> Any:
+    def _next_step(self, flight: _Flight) -> Work:
         if flight.made is None:
             return self.pool.compress(flight.draw.recipe)
         return self.pool.measure(flight.made, self._reference, self._candidates[0].metrics.get("latency"))
@@ -244,7 +256,7 @@ class Search:
         files = {name: (folder / name).read_bytes() for name in artifact.files}
         return work.Compressed(artifact, files, candidate.facts, {})
 
-    def _result(self, ref: Any, what: str) -> Any:
+    def _result(self, ref: Work, what: str) -> Any:
         while not self.pool.wait([ref], timeout=1.0):
             self._show("measuring the original model")
         answer = self.pool.take(ref)
@@ -258,7 +270,7 @@ class Search:
             raise AutoshrinkError(f"{what}:\n{answer.reason}")
         return answer.result
 
-    def _on_device(self, ask: Callable[[], Any]) -> Any:
+    def _on_device(self, ask: Callable[[], Work]) -> Any:
         for attempt in range(1, _TRIES + 1):
             try:
                 return self._result(ask(), "the artifact can't be run on the device")
@@ -296,4 +308,3 @@ class Search:
 
 def _outcome(answer: Answer) -> Any:
     return "refused" if answer.kind == "refused" else "failed"
-

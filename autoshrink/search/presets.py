@@ -36,7 +36,7 @@ class Preset:
         value = low * (high / low) ** position if interval.log else low + position * (high - low)
         if interval.step is not None:
             value = low + math.floor((value - low) / interval.step + 0.5) * interval.step
-        drawn = int(round(value)) if interval.whole else value
+        drawn = round(value) if interval.whole else value
         self.chosen[name] = min(max(drawn, interval.low), interval.high)
         return min(max(drawn, interval.low), interval.high)
 

@@ -87,5 +87,3 @@ def _artifact(store: Store, candidate: Candidate) -> dict[str, Any] | None:
         return None
     files = [str(store.artifacts / candidate.artifact.key / name) for name in candidate.artifact.files]
     return {"key": candidate.artifact.key, "size": candidate.artifact.size, "files": files}
-
-

@@ -79,12 +79,19 @@ class Store:
                 break
             except FileExistsError:
                 if name is not None:
-                    raise SpecError(f"a search {name!r} is there already: use --resume {name} or another name") from None
+                    raise SpecError(
+                        f"a search {name!r} is there already: use --resume {name} or another name"
+                    ) from None
                 number += 1
         store = cls(folder)
         store.artifacts.mkdir()
         store.write("target.yaml", target.to_yaml())
-        about = {"name": store.name, "target": target.name, "file": target.source.name, "folder": str(target.source.folder)}
+        about = {
+            "name": store.name,
+            "target": target.name,
+            "file": target.source.name,
+            "folder": str(target.source.folder),
+        }
         store.write_json("search.json", about)
         return store
 
@@ -209,5 +216,3 @@ class Store:
     def _drop_torn_line(self, descriptor: int) -> None:
         content = self._candidates.read_bytes()
         os.ftruncate(descriptor, content.rfind(b"\n") + 1)
-
-

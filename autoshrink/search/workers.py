@@ -17,8 +17,10 @@ from autoshrink.core import Artifact, DeviceError, Metric, Recipe, Refusal, Spec
 from autoshrink.core.errors import BackendUnavailable
 from autoshrink.search import work
 
-__all__ = ["Answer", "Pool"]
+__all__ = ["Answer", "Pool", "Work"]
 
+Work = Any
+"""A piece of work that was handed out: a reference of Ray's."""
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -52,11 +54,10 @@ class Pool:
             else:
                 self._join(address, quiet)
         self._target = ray.put(target)
-        self._kinds: dict[ray.ObjectRef[Answer], str] = {}
 
-    def compress(self, recipe: Recipe) -> ray.ObjectRef[Answer]:
+    def compress(self, recipe: Recipe) -> Work:
         """Have a recipe applied and exported."""
-        return _compress.remote(self._target, recipe)
+        return _COMPRESS.remote(self._target, recipe)
 
     def measure(
         self,
@@ -64,21 +65,26 @@ class Pool:
         reference: work.Compressed | None = None,
         reference_latency: Metric | None = None,
         splits: tuple[str, ...] = ("validation",),
-    ) -> ray.ObjectRef[Answer]:
+    ) -> Work:
         """Have an artifact measured, alone on its device."""
         other = (reference.artifact, reference.files) if reference else None
-        task = _measure.options(resources={self._device: 1})
+        task = _MEASURE.options(resources={self._device: 1})
         return task.remote(self._target, made.artifact, made.files, other, reference_latency, splits)
 
-    def wait(self, running: list[ray.ObjectRef[Answer]], timeout: float) -> list[ray.ObjectRef[Answer]]:
+    def wait(self, running: list[Work], timeout: float) -> list[Work]:
         """Wait until at least one piece of work has ended, or the time is over."""
         return ray.wait(running, num_returns=1, timeout=timeout)[0] if running else []
 
-    def take(self, ended: ray.ObjectRef[Answer]) -> Answer:
+    def take(self, ended: Work) -> Answer:
         """Fetch an answer; a worker that died, for want of memory say, is a failure of its candidate."""
         try:
-            return ray.get(ended)
-        except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError, ray.exceptions.TaskCancelledError) as e:
+            answer: Answer = ray.get(ended)
+            return answer
+        except (
+            ray.exceptions.WorkerCrashedError,
+            ray.exceptions.OutOfMemoryError,
+            ray.exceptions.TaskCancelledError,
+        ) as e:
             return Answer("failed", reason=f"the worker died: {e}")
 
     def close(self) -> None:
@@ -112,12 +118,10 @@ def _at_the_edge(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Ans
         return Answer("failed", reason=traceback.format_exc())
 
 
-@ray.remote(num_cpus=1, max_retries=0)
 def _compress(target: Target, recipe: Recipe) -> Answer:
     return _at_the_edge(work.compress_recipe, target, recipe)
 
 
-@ray.remote(num_cpus=1, max_retries=0)
 def _measure(
     target: Target,
     artifact: Artifact,
@@ -127,3 +131,7 @@ def _measure(
     splits: tuple[str, ...],
 ) -> Answer:
     return _at_the_edge(work.measure_artifact, target, artifact, files, reference, reference_latency, splits)
+
+
+_COMPRESS: Any = ray.remote(num_cpus=1, max_retries=0)(_compress)
+_MEASURE: Any = ray.remote(num_cpus=1, max_retries=0)(_measure)

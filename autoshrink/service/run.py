@@ -103,7 +103,9 @@ def load_front(store: Store) -> tuple[Target, Front, dict[str, Any]]:
     """
     target, candidates = store.target(), store.candidates()
     if not candidates or candidates[0].id != 0:
-        raise AutoshrinkError(f"search {store.name!r} ended before anything was measured; --resume {store.name} goes on")
+        raise AutoshrinkError(
+            f"search {store.name!r} ended before anything was measured; --resume {store.name} goes on"
+        )
     front = front_of(target, candidates)
     return target, front, report(store, target, front, store.read_json("seconds.json") or {})
 

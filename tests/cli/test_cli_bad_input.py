@@ -13,8 +13,18 @@ from autoshrink.cli import app
 Edit = Callable[[str, str, str], None]
 
 BAD = {
-    "unknown key": ("target.yaml", "budget: {latency", "budget: {latencey", ["target.yaml:7", "did you mean 'latency'"]),
-    "unknown top key": ("target.yaml", "metric: accuracy", "metrik: accuracy", ["target.yaml:4", "did you mean 'metric'"]),
+    "unknown key": (
+        "target.yaml",
+        "budget: {latency",
+        "budget: {latencey",
+        ["target.yaml:7", "did you mean 'latency'"],
+    ),
+    "unknown top key": (
+        "target.yaml",
+        "metric: accuracy",
+        "metrik: accuracy",
+        ["target.yaml:4", "did you mean 'metric'"],
+    ),
     "bare number": ("target.yaml", "latency: 5 ms", "latency: 5", ["budget.latency", "8 ms"]),
     "unknown unit": ("target.yaml", "latency: 5 ms", "latency: 5 sec", ["budget.latency", "'sec'"]),
     "negative": ("target.yaml", "size: 1 MB", "size: -1 MB", ["budget.size"]),
@@ -23,7 +33,12 @@ BAD = {
     "broken yaml": ("target.yaml", "accuracy: {max_drop: 0.05}", "accuracy: {max_drop: 0.05", ["YAML"]),
     "unknown hardware": ("target.yaml", "hardware: cpu", "hardware: cpuu", ["target.yaml:6", "did you mean 'cpu'"]),
     "unknown metric": ("target.yaml", "metric: accuracy", "metric: acuracy", ["metric", "accuracy"]),
-    "unknown objective": ("target.yaml", "search:", "objectives: [accuracy, speed]\nsearch:", ["objectives", "latency"]),
+    "unknown objective": (
+        "target.yaml",
+        "search:",
+        "objectives: [accuracy, speed]\nsearch:",
+        ["objectives", "latency"],
+    ),
     "energy without constants": (
         "target.yaml",
         "hardware: cpu",
@@ -39,7 +54,12 @@ BAD = {
     "no model file": ("target.yaml", "model.py:build", "modell.py:build", ["model", "modell.py"]),
     "no model function": ("target.yaml", "model.py:build", "model.py:biuld", ["model", "biuld", "build"]),
     "no function named": ("target.yaml", "model.py:build", "model.py", ["FILE.py:FUNCTION"]),
-    "no weights file": ("target.yaml", "weights.safetensors", "nothing.safetensors", ["weights", "nothing.safetensors"]),
+    "no weights file": (
+        "target.yaml",
+        "weights.safetensors",
+        "nothing.safetensors",
+        ["weights", "nothing.safetensors"],
+    ),
     "weights do not fit": ("model.py", "nn.Linear(64, 48)", "nn.Linear(64, 40)", ["weights"]),
     "model raises": ("model.py", "torch.manual_seed(0)", "raise RuntimeError('no luck')", ["model.py", "no luck"]),
     "model is no module": ("model.py", "return nn", "return 1 or nn", ["model", "int"]),
