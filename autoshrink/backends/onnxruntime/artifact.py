@@ -1,0 +1,64 @@
+"""The deployable file: the same graph always gives the same bytes."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import onnx_ir as ir
+from onnx_ir.passes.common import (
+    ClearMetadataAndDocStringPass,
+    DeduplicateInitializersPass,
+    RemoveUnusedOpsetsPass,
+)
+
+from autoshrink.core import Artifact
+
+__all__ = ["compact", "write_artifact"]
+
+_FILE = "model.onnx"
+_IR_VERSION = 10
+_LARGEST_SHARED = 1024
+
+
+def compact(model: ir.Model) -> bytes:
+    """Serialize a graph without what depends on the place and the process, and with short names.
+
+    Names and types of inner values are dropped: in a small quantized model they take a fifth of the file.
+    """
+    DeduplicateInitializersPass(size_limit=_LARGEST_SHARED)(model)
+    ClearMetadataAndDocStringPass()(model)
+    RemoveUnusedOpsetsPass()(model)
+    graph = model.graph
+    kept = {value.name for value in (*graph.inputs, *graph.outputs)}
+    names = (name for name in map(_short, range(10**9)) if name not in kept)
+    for value in list(graph.initializers.values()):
+        value.name = next(names)
+    for node in graph.all_nodes():
+        node.name = None
+        for value in node.outputs:
+            if value.name not in kept:
+                value.name = next(names) if value.uses() or value.name else value.name
+                value.shape = value.type = None
+    graph.name = "model"
+    model.ir_version = _IR_VERSION
+    model.producer_name, model.producer_version, model.domain, model.model_version = "autoshrink", None, None, None
+    return ir.to_proto(model).SerializeToString(deterministic=True)
+
+
+def write_artifact(content: bytes, folder: Path, backend: str, notes: dict[str, Any]) -> Artifact:
+    """Write the one file of an artifact."""
+    (folder / _FILE).write_bytes(content)
+    key = hashlib.sha256(content).hexdigest()[:16]
+    return Artifact(key=key, backend=backend, files=(_FILE,), size=len(content), notes=notes)
+
+
+def _short(number: int) -> str:
+    digits = "0123456789abcdefghijklmnopqrstuvwxyz"
+    text = ""
+    while True:
+        number, digit = divmod(number, len(digits))
+        text = digits[digit] + text
+        if not number:
+            return text

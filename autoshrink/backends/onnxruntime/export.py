@@ -1,0 +1,99 @@
+"""The float export: a plain graph that agrees with torch, before anything is encoded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+import torch
+from torch import nn
+
+from autoshrink.backends.onnxruntime.rewrite import fix_shapes, fold_norms, name_pooling
+from autoshrink.backends.onnxruntime.sessions import Feed, probe, simplify
+from autoshrink.backends.onnxruntime.tracing import EXPORTERS, input_names, trace, without_fast_paths
+from autoshrink.core import Refusal
+from autoshrink.models.splits import Split, forward
+
+__all__ = ["Exported", "export_float", "feeds_of"]
+
+_TOLERANCE = 1e-4
+_BATCHES = (2, 3)
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A checked float graph; ``inputs_of`` names the value that each module of interest takes."""
+
+    model: ir.Model
+    names: tuple[str, ...]
+    inputs_of: dict[str, str]
+    exporter: str
+    difference: float
+
+
+def export_float(model: nn.Module, example: Split, examples: Split, modules: Iterable[str] = ()) -> Exported:
+    """Export a module and check the graph against it, on a batch of one example and on one of three.
+
+    Args:
+        model: in eval mode, on the CPU.
+        example: one example.
+        examples: real examples for the check; the one is repeated when there are none.
+        modules: names of modules whose input value is wanted.
+
+    Raises:
+        Refusal: no exporter can follow the model, or the graph computes something else.
+    """
+    largest = max(_BATCHES)
+    source = examples.rows(slice(0, largest)) if len(examples) >= largest else _repeat(example, largest)
+    batches = [source.rows(slice(0, size)) for size in _BATCHES]
+    names = tuple(input_names(model, example))
+    modules = tuple(modules)
+    reasons = []
+    for exporter in EXPORTERS:
+        try:
+            graph, inputs_of = trace(model, batches[0], exporter, modules)
+            first, second = (dict(zip(names, batch.arrays(), strict=True)) for batch in batches)
+            fix_shapes(graph, (first, second))
+            plain = simplify(graph, [name for name in inputs_of.values() if name not in names])
+            fold_norms(plain)
+            name_pooling(plain)
+            difference = _difference(plain, model, [example, batches[1]], names)
+        except Refusal as refusal:
+            reasons.append(str(refusal))
+            continue
+        return Exported(plain, names, inputs_of, exporter, difference)
+    raise Refusal("; ".join(dict.fromkeys(reasons)))
+
+
+def feeds_of(split: Split, names: tuple[str, ...], size: int) -> Iterable[Feed]:
+    """Walk through examples in batches, as inputs of a graph."""
+    return (dict(zip(names, batch.arrays(), strict=True)) for batch in split.batches(size))
+
+
+def _difference(graph: ir.Model, model: nn.Module, batches: list[Split], names: tuple[str, ...]) -> float:
+    worst = 0.0
+    output = str(graph.graph.outputs[0].name)
+    feeds = [dict(zip(names, batch.arrays(), strict=True)) for batch in batches]
+    for batch, (given,) in zip(batches, probe(graph, feeds, [output]), strict=True):
+        with torch.no_grad(), without_fast_paths():
+            wanted = forward(model, batch).numpy()
+        if given.shape != wanted.shape:
+            raise Refusal(f"the exported graph gives the shape {given.shape} where torch gives {wanted.shape}")
+        finite = np.isfinite(wanted)
+        if not np.array_equal(np.isfinite(given), finite):
+            raise Refusal("the exported graph gives infinities or NaN where torch does not, or the reverse")
+        if finite.any():
+            scale = 1 + float(np.abs(wanted[finite]).max())
+            worst = max(worst, float(np.abs(given[finite] - wanted[finite]).max()) / scale)
+    if worst > _TOLERANCE:
+        raise Refusal(
+            f"the exported graph differs from torch by {worst:.2g} (relative to its largest output, at most "
+            f"{_TOLERANCE:g} is allowed)"
+        )
+    return worst
+
+
+def _repeat(example: Split, times: int) -> Split:
+    return Split(tuple(torch.cat([tensor] * times) for tensor in example.inputs), None, example.names)

@@ -1,0 +1,204 @@
+"""Static int8: activations in uint8 with ranges known beforehand, weights in int8 (U8S8).
+
+Written as QuantizeLinear/DequantizeLinear pairs around what the runtime fuses to integer operators. Processors without
+VNNI (or its like) may saturate when they add pairs of U8S8 products; those have it that are sold since about 2019.
+
+References:
+    Jacob et al.: Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference (2018).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import onnx_ir as ir
+
+from autoshrink.backends.onnxruntime.graph import array_of, constant, drop_unused, insert_first, replace_uses
+from autoshrink.backends.onnxruntime.integers import quantize_weight
+from autoshrink.backends.onnxruntime.layers import is_plain_matmul, weight_axis
+from autoshrink.core import Refusal
+
+__all__ = ["affine", "encode_static"]
+
+Span = tuple[float, float]
+
+_FUSED = ("Relu", "Clip")
+_KEEPS_RANGE = ("Flatten", "MaxPool", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
+_OWN_RANGE = ("Add", "AveragePool", "Concat", "GlobalAveragePool", "LeakyRelu", "Mul", "Sigmoid")
+_BIAS_ROOM = 2.0**30
+
+
+@dataclass
+class _Plan:
+    """What becomes int8: layers, operators between them, and the values that carry int8."""
+
+    layers: list[ir.Node] = field(default_factory=list)
+    between: list[ir.Node] = field(default_factory=list)
+    roots: dict[ir.Value, ir.Value] = field(default_factory=dict)
+    """Each value that is quantized, and the value that it has its range from."""
+    integer: set[ir.Value] = field(default_factory=set)
+    """Those whose producer gives int8."""
+
+
+def encode_static(
+    model: ir.Model,
+    per_channel: bool,
+    learned: dict[str, Span],
+    calibrate: Callable[[Sequence[str]], dict[str, Span]],
+) -> dict[str, int]:
+    """Quantize convolutions and fully connected layers, and what lies between them, in place.
+
+    Args:
+        model: a float graph.
+        per_channel: a scale for each output channel of a weight, else one for all.
+        learned: ranges by value that replace calibration.
+        calibrate: finds the ranges of the named values.
+
+    Returns:
+        How many layers were quantized, by operator.
+
+    Raises:
+        Refusal: the graph has no layer that the runtime executes in int8.
+    """
+    plan = _make_plan(model.graph)
+    if not plan.layers:
+        raise Refusal("static int8 finds no convolution and no fully connected layer with constant weights")
+    spans = _spans(plan, learned, calibrate)
+    scales: dict[ir.Value, tuple[ir.Value, ir.Value, np.float32]] = {}
+    for root, span in spans.items():
+        scale, zero = affine(span)
+        scales[root] = (constant(model.graph, np.array(scale)), constant(model.graph, np.array(zero)), scale)
+    for layer in plan.layers:
+        source = layer.inputs[0]
+        assert source is not None
+        _quantize_weights(model.graph, layer, scales[plan.roots[source]][2], per_channel)
+    for value, root in plan.roots.items():
+        _quantize_value(model.graph, value, scales[root][:2], plan)
+    drop_unused(model)
+    counts: dict[str, int] = {}
+    for layer in plan.layers:
+        counts[layer.op_type] = counts.get(layer.op_type, 0) + 1
+    return counts
+
+
+def affine(span: Span) -> tuple[np.float32, np.uint8]:
+    """Give scale and zero point of a range in uint8; zero is always exact."""
+    low, high = min(span[0], 0.0), max(span[1], 0.0)
+    scale = np.float32((high - low) / 255) if high > low else np.float32(1)
+    return scale, np.uint8(np.clip(np.rint(-low / scale), 0, 255))
+
+
+def _make_plan(graph: ir.Graph) -> _Plan:
+    plan = _Plan()
+    for node in graph:
+        if _is_layer(node):
+            source = node.inputs[0]
+            assert source is not None
+            plan.layers.append(node)
+            plan.roots.setdefault(source, source)
+            if node.op_type == "Conv":  # a convolution is fused only where its output is int8 again
+                output = _after_activation(node)
+                plan.roots[output] = output
+                plan.integer.add(output)
+        elif node.op_type in (*_KEEPS_RANGE, *_OWN_RANGE) and _takes_integers(node, plan):
+            source = node.inputs[0]
+            assert source is not None
+            keeps = node.op_type in _KEEPS_RANGE
+            output = node.outputs[0] if keeps else _after_activation(node)
+            if output.is_graph_output():
+                continue
+            plan.between.append(node)
+            plan.roots[output] = plan.roots[source] if keeps else output
+            plan.integer.add(output)
+    return plan
+
+
+def _is_layer(node: ir.Node) -> bool:
+    if node.op_type != "Conv":
+        return is_plain_matmul(node)
+    weight, *bias = [array_of(value) for value in node.inputs[1:]]
+    return weight is not None and weight.dtype == np.float32 and all(item is not None for item in bias)
+
+
+def _after_activation(node: ir.Node) -> ir.Value:
+    """Give a node's output, or that of the activation which the runtime fuses into it."""
+    output = node.outputs[0]
+    users = [user for user, _ in output.uses()]
+    if len(users) == 1 and users[0].op_type in _FUSED and not output.is_graph_output():
+        return users[0].outputs[0]
+    return output
+
+
+def _takes_integers(node: ir.Node, plan: _Plan) -> bool:
+    parameters = node.inputs[1:] if node.op_type in _KEEPS_RANGE else ()
+    data = node.inputs[: len(node.inputs) - len(parameters)]
+    return all(value in plan.integer for value in data) and all(array_of(value) is not None for value in parameters)
+
+
+def _spans(
+    plan: _Plan, learned: dict[str, Span], calibrate: Callable[[Sequence[str]], dict[str, Span]]
+) -> dict[ir.Value, Span]:
+    spans: dict[ir.Value, Span] = {}
+    for value, root in plan.roots.items():
+        span = learned.get(str(value.name))
+        if span is not None:
+            spans.setdefault(root, span)
+    missing = [root for root in dict.fromkeys(plan.roots.values()) if root not in spans]
+    found = calibrate([str(root.name) for root in missing])
+    spans.update({root: found[str(root.name)] for root in missing})
+    return {root: spans[root] for root in dict.fromkeys(plan.roots.values())}
+
+
+def _quantize_weights(graph: ir.Graph, layer: ir.Node, input_scale: np.float32, per_channel: bool) -> None:
+    weight, axis = array_of(layer.inputs[1]), weight_axis(layer)
+    bias = array_of(layer.inputs[2]) if len(layer.inputs) > 2 else None
+    assert weight is not None
+    # A channel of zeros, as pruning makes them, still needs a scale that its bias fits into.
+    least = np.abs(bias if bias is not None else np.zeros(1)) / (input_scale * _BIAS_ROOM)
+    if not per_channel:
+        least = least.max()
+    elif least.ndim != 1 or least.size not in (1, weight.shape[axis]):
+        least = np.broadcast_to(least.ravel(), (weight.shape[axis],))
+    integers, scale = quantize_weight(weight, axis if per_channel else None, least)
+    # The runtime fuses a Gemm only when the zero point of its weight is spelled out.
+    zero = np.zeros(scale.shape, np.int8) if layer.op_type == "Gemm" else None
+    layer.replace_input_with(1, _dequantized(graph, integers, scale, axis % weight.ndim, zero))
+    if bias is not None:
+        flat = np.broadcast_to(bias.ravel(), (weight.shape[axis],))
+        step = (input_scale * scale).astype(np.float32)
+        layer.replace_input_with(2, _dequantized(graph, np.rint(flat / step).astype(np.int32), step, 0))
+
+
+def _dequantized(
+    graph: ir.Graph, integers: np.ndarray, scale: np.ndarray, axis: int, zero: np.ndarray | None = None
+) -> ir.Value:
+    # Without a zero point where that is understood: 0 is the default, and the file is smaller.
+    inputs = [constant(graph, array) for array in (integers, scale, zero) if array is not None]
+    node = ir.node("DequantizeLinear", inputs, {"axis": axis} if scale.ndim else {})
+    insert_first(graph, [node])
+    return node.outputs[0]
+
+
+def _quantize_value(graph: ir.Graph, value: ir.Value, scale: tuple[ir.Value, ir.Value], plan: _Plan) -> None:
+    # Where the producer gives int8, everyone gets it; else float users keep the exact value.
+    quantized = {*plan.layers, *plan.between}
+    users = [user for user, _ in value.uses() if value in plan.integer or user in quantized]
+    quantize = ir.node("QuantizeLinear", [value, *scale])
+    dequantize = ir.node("DequantizeLinear", [quantize.outputs[0], *scale])
+    producer = value.producer()
+    if producer is None:
+        insert_first(graph, [quantize, dequantize])
+    else:
+        graph.insert_after(producer, [quantize, dequantize])
+    replace_uses(value, dequantize.outputs[0], users)
+    if value.is_graph_output() and value in plan.integer:
+        _take_over_output(graph, value, dequantize.outputs[0])
+
+
+def _take_over_output(graph: ir.Graph, old: ir.Value, new: ir.Value) -> None:
+    index = next(index for index, output in enumerate(graph.outputs) if output is old)
+    new.name, new.shape, new.type = old.name, old.shape, old.type
+    old.name = f"{old.name}_float"
+    graph.outputs[index] = new

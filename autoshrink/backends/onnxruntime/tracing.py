@@ -1,0 +1,189 @@
+"""From a torch module to an ONNX graph, by either of torch's exporters, without a word on the terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import io
+import logging
+import warnings
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import onnx
+import onnx_ir as ir
+import torch
+from torch import Tensor, nn
+
+from autoshrink.core import Refusal
+from autoshrink.models.splits import Split, forward
+
+__all__ = ["EXPORTERS", "OPSET", "input_names", "trace", "without_fast_paths"]
+
+EXPORTERS = ("torchscript", "dynamo")
+"""The order in which they are tried: the first takes 0.05 s where the second takes 1 to 7 s."""
+OPSET = 21
+_TORCHSCRIPT_OPSET = 20
+_MARK = ("autoshrink", "Mark")
+# A user's forward() may raise any of these while it is traced, and so may the exporters.
+_ERRORS = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+
+
+def trace(model: nn.Module, example: Split, exporter: str, marked: Iterable[str] = ()) -> tuple[ir.Model, dict[str, str]]:
+    """Export a module with a free batch dimension; its one output is what `forward` gives.
+
+    Args:
+        model: in eval mode, on the CPU.
+        example: two or more examples.
+        exporter: one of `EXPORTERS`.
+        marked: names of modules whose input is looked for in the graph.
+
+    Returns:
+        The graph, and the value that is the first input of each marked module that was called as a module.
+
+    Raises:
+        Refusal: the exporter can't follow the model.
+    """
+    names = input_names(model, example)
+    output = "output" if "output" not in names else "output_0"
+    exporting = _by_torchscript if exporter == "torchscript" else _by_dynamo
+    try:
+        with _quiet(), without_fast_paths(), _marks(model, frozenset(marked), exporter), torch.no_grad():
+            graph = ir.from_proto(exporting(_Positional(model, example.names).eval(), example, names, output))
+    except _ERRORS as error:
+        first = str(error).strip().partition("\n")[0]
+        raise Refusal(f"torch's {exporter} exporter can't follow the model: {type(error).__name__}: {first}") from error
+    graph.opset_imports[""] = max(graph.opset_imports[""], OPSET)
+    for value in (*graph.graph.inputs, *graph.graph.outputs):
+        if value.shape is not None and len(value.shape):
+            value.shape = ir.Shape(["batch", *value.shape[1:]])
+    return graph, _take_marks(graph)
+
+
+def input_names(model: nn.Module, example: Split) -> list[str]:
+    """Name the graph's inputs as the dict's keys, or as the arguments of the model's forward."""
+    if example.names:
+        return list(example.names)
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    parameters = inspect.signature(model.forward).parameters.values()
+    names = [parameter.name for parameter in parameters if parameter.kind in positional][: len(example.inputs)]
+    return names + [f"input_{index}" for index in range(len(names), len(example.inputs))]
+
+
+class _Positional(nn.Module):
+    """Calls a model as `forward` does, from positional tensors, which both exporters take."""
+
+    def __init__(self, model: nn.Module, names: tuple[str, ...]) -> None:
+        super().__init__()
+        self.model = model
+        self.names = names
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        return forward(self.model, Split(inputs, None, self.names))
+
+
+def _by_torchscript(model: nn.Module, example: Split, names: list[str], output: str) -> onnx.ModelProto:
+    content = io.BytesIO()
+    torch.onnx.export(
+        model,
+        example.inputs,
+        content,
+        dynamo=False,
+        opset_version=_TORCHSCRIPT_OPSET,
+        input_names=names,
+        output_names=[output],
+        dynamic_axes={name: {0: "batch"} for name in (*names, output)},
+    )
+    return onnx.load_from_string(content.getvalue())
+
+
+def _by_dynamo(model: nn.Module, example: Split, names: list[str], output: str) -> onnx.ModelProto:
+    program = torch.onnx.export(
+        model,
+        example.inputs,
+        dynamo=True,
+        opset_version=OPSET,
+        input_names=names,
+        output_names=[output],
+        dynamic_shapes=(tuple({0: torch.export.Dim.DYNAMIC} for _ in names),),
+        verbose=False,
+    )
+    if program is None:
+        raise RuntimeError("the exporter gave no graph")
+    return program.model_proto
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    log = logging.getLogger("torch")
+    level = log.level
+    onnx_log = logging.getLogger("torch.onnx")
+    onnx_level = onnx_log.level
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        warnings.simplefilter("ignore")
+        log.setLevel(logging.CRITICAL)
+        onnx_log.setLevel(logging.CRITICAL)
+        try:
+            yield
+        finally:
+            log.setLevel(level)
+            onnx_log.setLevel(onnx_level)
+
+
+@contextlib.contextmanager
+def without_fast_paths() -> Iterator[None]:
+    """Keep attention in plain operators: its fused path can't be exported."""
+    enabled = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(enabled)
+
+
+class _Mark(torch.autograd.Function):
+    """Does nothing, and is a node of the graph that names a module."""
+
+    @staticmethod
+    def forward(ctx: Any, tensor: Tensor, module: str) -> Tensor:
+        return tensor.view_as(tensor)
+
+    @staticmethod
+    def symbolic(graph: Any, tensor: Any, module: str) -> Any:
+        return graph.op("::".join(_MARK), tensor, module_s=module).setType(tensor.type())
+
+
+@contextlib.contextmanager
+def _marks(model: nn.Module, marked: frozenset[str], exporter: str) -> Iterator[None]:
+    def hook_for(name: str) -> Any:
+        def hook(_: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...] | None:
+            if not arguments or not isinstance(arguments[0], Tensor):
+                return None
+            tensor = arguments[0]
+            if exporter == "torchscript":
+                return (_Mark.apply(tensor, name), *arguments[1:])  # type: ignore[no-untyped-call]
+            attributes, kind, shape = {"module": name}, tensor.dtype, tensor.shape
+            node = torch.onnx.ops.symbolic("::".join(_MARK), (tensor,), attributes, dtype=kind, shape=shape, version=1)
+            return (node, *arguments[1:])
+
+        return hook
+
+    handles = [m.register_forward_pre_hook(hook_for(name)) for name, m in model.named_modules() if name in marked]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _take_marks(graph: ir.Model) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for node in list(graph.graph):
+        if (node.domain, node.op_type) == _MARK:
+            value = node.inputs[0]
+            assert value is not None
+            found[node.attributes["module"].as_string()] = str(value.name)
+            node.outputs[0].replace_all_uses_with(value, replace_graph_outputs=True)
+            graph.graph.remove(node, safe=True)
+    graph.opset_imports.pop(_MARK[0], None)
+    return found
