@@ -30,7 +30,7 @@ def outputs(model: nn.Module, split: Split, batch: int = 256) -> Tensor:
     finally:
         for module, training in modes.items():
             module.training = training
-    return torch.cat(parts).clone()  # a tensor made in inference mode can't be used in training
+    return torch.cat(parts)  # outside inference mode, so that it can be used in training
 
 
 def predict(model: nn.Module, split: Split, batch: int = 256) -> np.ndarray:

@@ -28,7 +28,7 @@ class Recovery:
     alpha: float = 0.5
     temperature: float = 4.0
     epochs: int = 4
-    learning_rate: float = 3e-3
+    learning_rate: float = 5e-3
     batch_size: int = 64
 
 

@@ -35,7 +35,7 @@ class Distillation(Technique):
     """Weight of the labels; 1 is plain fine-tuning."""
     epochs: Annotated[int, Field(ge=1, le=10_000)] = 4
     """Passes over the training split."""
-    learning_rate: Annotated[float, Field(gt=0, le=10)] = 3e-3
+    learning_rate: Annotated[float, Field(gt=0, le=10)] = 5e-3
     """Highest step size of the one-cycle schedule of AdamW."""
     batch_size: Annotated[int, Field(ge=1)] = 64
 

@@ -13,7 +13,7 @@ from torch import Tensor
 FOLDER = Path("/usr/share/datasets/fashion-mnist")
 MEAN, DEVIATION = 0.2860, 0.3530
 """Of the training images' pixels, scaled to 0…1."""
-VALIDATION, RECOVERY = 6_000, 20_000
+VALIDATION, RECOVERY = 6_000, 12_000
 SEED = 0
 
 
@@ -21,7 +21,7 @@ def splits() -> dict[str, tuple[Tensor, Tensor]]:
     """Give the splits of a search.
 
     ``test`` is the official one (10 000). The official training images are cut into ``validation`` (6 000) and the
-    54 000 that the model was trained on, of which ``train`` holds a stratified 20 000: enough to recover a compressed
+    54 000 that the model was trained on, of which ``train`` holds a stratified 12 000: enough to recover a compressed
     model, and short enough to do it for every candidate.
     """
     images, labels, validation, test = full()

@@ -54,6 +54,7 @@ def project(tmp_path: Path) -> Project:
         path.write_text("\n".join([*(f"{key}: {value}" for key, value in lines.items()), *kept]))
         return Target.read(path)
 
+    write.model, write.data = MODEL, DATA
     return write
 
 

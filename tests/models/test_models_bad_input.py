@@ -26,10 +26,8 @@ def split(**change: str) -> str:
     }
     whole = change.get("all", "{'train': train, 'validation': validation, 'test': test}")
     lines = [f"    {name} = {parts[name]}" for name in ("x", "y", "train", "validation", "test")]
-    return "\n".join(
-        ["import numpy as np", "import torch", "from torch.utils.data import *", "def splits():", *lines]
-        + [f"    return {whole}"]
-    )
+    imports = ["import numpy as np", "import torch", "from torch.utils.data import *"]
+    return "\n".join([*imports, "def splits():", *lines, f"    return {whole}"])
 
 
 def model(body: str) -> str:
@@ -46,7 +44,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     # model
     "an ONNX file": (
         {"model": "net.onnx"},
-        r"target.yaml:\d+: model: 'net.onnx' .* not supported yet.*FILE.py:FUNCTION",
+        r"target.yaml:1: model: 'net.onnx' .*not supported yet.*FILE.py:FUNCTION",
     ),
     "a Hugging Face name": ({"model": "hf:bert-tiny"}, r"model: .*not supported yet"),
     "a timm name": ({"model": "timm:resnet18"}, r"model: .*not supported yet"),
@@ -83,7 +81,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "outputs that lose a batch of one": (
         {"model_py": model("class M(nn.Module):\n  def forward(self, x): return x.squeeze()\ndef build(): return M()")},
-        r"for train inputs float32 \(1, 6\) the model gives outputs of shape \(6,\): the first dimension must count the examples, here 1",
+        r"for train inputs float32 \(1, 6\) the model gives outputs of shape \(6,\): .*count the examples, here 1",
     ),
     "outputs that are NaN": (
         {"model_py": model("class M(nn.Module):\n  def forward(self, x): return x / 0\ndef build(): return M()")},
