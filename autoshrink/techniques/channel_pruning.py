@@ -59,10 +59,11 @@ class ChannelPruning(Technique):
             Refusal: no channel can be removed, or the model's layers can't be followed.
         """
         from autoshrink.techniques._torch import channels
-        from autoshrink.techniques._torch.layers import recalibrate
+        from autoshrink.techniques._torch.layers import outputs
+        from autoshrink.techniques._torch.norms import recalibrate
 
         example = context.workload.example
-        shapes = [tensor.shape for tensor in channels.outputs(model, example)]
+        shapes = [tensor.shape for tensor in outputs(model, example)]
         pruned = self._remove(copy.deepcopy(model), context, shapes, frozenset())
         if pruned is None:
             # Some widths are fixed by the model's own code: find these groups and leave them alone.
@@ -80,7 +81,7 @@ class ChannelPruning(Technique):
     ) -> nn.Module | None:
         # None: the model does not give outputs of these shapes any more.
         from autoshrink.techniques._torch import channels
-        from autoshrink.techniques._torch.layers import recalibrate
+        from autoshrink.techniques._torch.norms import recalibrate
 
         initial: dict[str, int] = {}
         removed = 0

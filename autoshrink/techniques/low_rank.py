@@ -55,7 +55,7 @@ class LowRank(Technique):
             Refusal: no layer does.
         """
         from autoshrink.techniques._torch.factors import called_layers, factorize, replace
-        from autoshrink.techniques._torch.layers import recalibrate
+        from autoshrink.techniques._torch.norms import recalibrate
 
         layers = called_layers(model, context.workload.example)
         replaced = 0

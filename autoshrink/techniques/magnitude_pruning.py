@@ -59,7 +59,8 @@ class MagnitudePruning(Technique):
             Refusal: no layer has weights that fit the pattern.
         """
         from autoshrink.techniques._torch import masks
-        from autoshrink.techniques._torch.layers import recalibrate, weights
+        from autoshrink.techniques._torch.layers import weights
+        from autoshrink.techniques._torch.norms import recalibrate
 
         found = weights(model)
         if self.pattern == "2:4":

@@ -22,7 +22,8 @@ class WeightSharing(Technique):
     """Clusters the weights of each linear layer and convolution, so that a file holds small indices and a codebook.
 
     Weights that were pruned stay zero. In a recipe with a recovery step the centroids are fine-tuned: the gradient of a
-    centroid is the sum of those of its weights. Shapes and arithmetic stay as they are.
+    centroid is the sum of those of its weights. Batch norms are folded into the weights before them, as runtimes do:
+    else the channels' scales would give every channel values of its own. Shapes and arithmetic stay as they are.
 
     References:
         Han et al. 2016, "Deep Compression: Compressing Deep Neural Networks with Pruning, Trained Quantization and
@@ -33,7 +34,7 @@ class WeightSharing(Technique):
     stage: ClassVar[Stage] = Stage.ENCODING
     order: ClassVar[int] = 10
 
-    entries: Annotated[int, Field(ge=2, le=256)] = 16
+    entries: Annotated[int, Field(ge=16, le=256)] = 16
     """Most values that the weights of a layer take."""
     epochs: Annotated[int, Field(ge=0, le=100)] = 1
     """Length of the fine-tuning of the centroids, in a recipe with a recovery step."""
@@ -57,9 +58,11 @@ class WeightSharing(Technique):
         """
         from autoshrink.models.recovery import recover
         from autoshrink.techniques._torch.codebooks import attach
-        from autoshrink.techniques._torch.layers import bake, recalibrate, weights
+        from autoshrink.techniques._torch.layers import bake, weights
+        from autoshrink.techniques._torch.norms import fold, recalibrate
 
-        bake(model)  # pruned weights are zeros from here on, which a codebook keeps
+        # Pruned weights are zeros from here on, which a codebook keeps.
+        model = fold(bake(model), context.workload.example)
         found = [weight for weight in weights(model) if self._saves(weight.tensor.numel())]
         if not found:
             raise Refusal(f"weight_sharing: no layer is so large that a codebook of {self.entries} would save bytes")

@@ -1,4 +1,4 @@
-"""The weights that techniques work on, and what has to follow when weights were changed without training."""
+"""The weights that techniques work on, and the tensors that a model returns."""
 
 from __future__ import annotations
 
@@ -6,16 +6,14 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from autoshrink.models.splits import Split, forward
+from autoshrink.models.splits import Split
 
-__all__ = ["Weight", "bake", "outputs", "recalibrate", "shared_parameters", "weights"]
+__all__ = ["Weight", "bake", "outputs", "shared_parameters", "weights"]
 
 _TYPES = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d, nn.Linear)
-_CALIBRATION_BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -87,31 +85,3 @@ def bake(model: nn.Module) -> nn.Module:
             for attribute in list(parametrizations):
                 parametrize.remove_parametrizations(module, attribute, leave_parametrized=True)
     return model
-
-
-@torch.no_grad()
-def recalibrate(model: nn.Module, calibration: Split) -> None:
-    """Estimate the running statistics of batch norms again, for the activations that the changed weights give.
-
-    References:
-        Li et al. 2020, "EagleEye: Fast Sub-net Evaluation for Efficient Neural Network Pruning", adaptive batch norm.
-    """
-    norms = [
-        module
-        for module in model.modules()
-        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.track_running_stats
-    ]
-    if not norms or len(calibration) < 2:
-        return
-    momenta = [norm.momentum for norm in norms]
-    model.eval()
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # a plain average over all batches
-        norm.train()
-    for batch in calibration.batches(_CALIBRATION_BATCH):
-        if len(batch) > 1:  # one example has no variance
-            forward(model, batch)
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
-        norm.eval()
