@@ -191,7 +191,7 @@ class Search:
     def _next_step(self, flight: _Flight) -> Work:
         if flight.made is None:
             return self.pool.compress(flight.draw.recipe)
-        return self.pool.measure(flight.made, self._reference, self._candidates[0].metrics.get("latency"))
+        return self.pool.measure(flight.made, self._reference, self._candidates[0].measurement)
 
     def _stop_when_all_fail(self) -> None:
         outcomes = [candidate.outcome for candidate in self.candidates[1:]]

@@ -41,7 +41,7 @@ class Preset:
         return min(max(drawn, interval.low), interval.high)
 
 
-_STATIC = {"quantization.format": ("static8", "dynamic8", "weight_only8"), "quantization.calibration": ("minmax",)}
+_STATIC = {"quantization.format": ("static int8", "dynamic int8", "weight_only int8"), "quantization.calibration": ("minmax",)}
 
 
 def _pruned(position: float) -> dict[str, Sequence[Scalar] | float]:

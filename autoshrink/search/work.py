@@ -13,7 +13,7 @@ import torch
 
 from autoshrink.backends.measuring import measure, write_inputs
 from autoshrink.backends.registry import backend
-from autoshrink.core import Accuracy, Artifact, Measurement, Metric, Recipe, Target
+from autoshrink.core import Accuracy, Artifact, Measurement, Recipe, Target
 from autoshrink.devices.registry import device
 from autoshrink.models.splits import Split
 from autoshrink.models.workload import Workload, load_workload
@@ -67,7 +67,7 @@ def measure_artifact(
     artifact: Artifact,
     files: Files,
     reference: tuple[Artifact, Files] | None = None,
-    reference_latency: Metric | None = None,
+    original: Measurement | None = None,
     splits: Sequence[str] = ("validation",),
 ) -> Measured:
     """Measure an artifact on the target's device, and score what it answers there.
@@ -77,7 +77,7 @@ def measure_artifact(
         artifact: what to measure, with its files.
         files: the content of the artifact's files.
         reference: the original's artifact, timed in turn with this one.
-        reference_latency: the original's latency on the quiet device; without it the plain latency is reported.
+        original: the original's measurement on the quiet device; without it the plain latency is reported.
         splits: the data to score, ``validation`` or ``test``.
 
     Raises:
@@ -96,7 +96,8 @@ def measure_artifact(
             artifact,
             workload.example,
             reference=other,
-            reference_latency=reference_latency,
+            reference_latency=original.metrics.get("latency") if original else None,
+            canary=original.conditions.get("canary") if original else None,
             predict={split: _loaded(target).inputs(split) for split in splits},
         )
     scores = {split: _score(workload, getattr(workload, split), measured.outputs[split]) for split in splits}

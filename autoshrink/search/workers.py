@@ -13,7 +13,7 @@ from typing import Any, Literal, ParamSpec, TypeVar
 
 import ray
 
-from autoshrink.core import Artifact, DeviceError, Metric, Recipe, Refusal, SpecError, Target
+from autoshrink.core import Artifact, DeviceError, Measurement, Recipe, Refusal, SpecError, Target
 from autoshrink.core.errors import BackendUnavailable
 from autoshrink.search import work
 
@@ -63,13 +63,13 @@ class Pool:
         self,
         made: work.Compressed,
         reference: work.Compressed | None = None,
-        reference_latency: Metric | None = None,
+        original: Measurement | None = None,
         splits: tuple[str, ...] = ("validation",),
     ) -> Work:
         """Have an artifact measured, alone on its device."""
         other = (reference.artifact, reference.files) if reference else None
         task = _MEASURE.options(resources={self._device: 1})
-        return task.remote(self._target, made.artifact, made.files, other, reference_latency, splits)
+        return task.remote(self._target, made.artifact, made.files, other, original, splits)
 
     def wait(self, running: list[Work], timeout: float) -> list[Work]:
         """Wait until at least one piece of work has ended, or the time is over."""
@@ -127,10 +127,10 @@ def _measure(
     artifact: Artifact,
     files: work.Files,
     reference: tuple[Artifact, work.Files] | None,
-    reference_latency: Metric | None,
+    original: Measurement | None,
     splits: tuple[str, ...],
 ) -> Answer:
-    return _at_the_edge(work.measure_artifact, target, artifact, files, reference, reference_latency, splits)
+    return _at_the_edge(work.measure_artifact, target, artifact, files, reference, original, splits)
 
 
 _COMPRESS: Any = ray.remote(num_cpus=1, max_retries=0)(_compress)

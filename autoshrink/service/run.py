@@ -16,7 +16,6 @@ from autoshrink.search.store import Store
 from autoshrink.search.watcher import Silent, Watcher
 from autoshrink.search.workers import Pool
 from autoshrink.techniques.registry import check_space, draw
-from autoshrink.tracking.plot import plot_front
 from autoshrink.tracking.tracker import Tracker
 
 __all__ = ["Finished", "check", "load_front", "run"]
@@ -111,6 +110,8 @@ def load_front(store: Store) -> tuple[Target, Front, dict[str, Any]]:
 
 
 def _plots(target: Target, store: Store, front: Front) -> tuple[Path, ...]:
+    from autoshrink.tracking.plot import plot_front  # matplotlib and plotly: a second that only the end needs
+
     png, html = store.folder / "front.png", store.folder / "front.html"
     plot_front(front, front.judged[0].candidate, f"{target.name} on {target.hardware.name}", png, html)
     return png, html

@@ -1,0 +1,45 @@
+"""One model file on one device, whoever made it."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from autoshrink.backends.measuring import fingerprint, measure
+from autoshrink.backends.registry import backend
+from autoshrink.core import Artifact, Hardware, Measurement, SpecError
+from autoshrink.devices.base import ArtifactFailed
+from autoshrink.devices.registry import device
+
+__all__ = ["measure_file"]
+
+
+def measure_file(model: Path, hardware: Hardware) -> tuple[Measurement, dict[str, Any]]:
+    """Measure a model file, with invented numbers as its input.
+
+    Returns:
+        The measurement, and the fingerprint of the device that it was taken on.
+
+    Raises:
+        SpecError: there is no such file, or the runtime can't run it.
+        BackendUnavailable: the runtime is not installed.
+        DeviceError: the device did not do what it was asked to.
+    """
+    if not model.is_file():
+        raise SpecError(f"{model}: no such file")
+    runtime, place = backend(hardware.backend), device(hardware)
+    runtime.require(hardware)
+    content = model.read_bytes()
+    artifact = Artifact(
+        key=hashlib.sha256(content).hexdigest()[:16], backend=runtime.kind, files=(model.name,), size=len(content)
+    )
+    with tempfile.TemporaryDirectory(prefix="autoshrink-") as folder:
+        shutil.copy(model, folder)
+        try:
+            found = measure(runtime, place, hardware, Path(folder), artifact, effort="thorough")
+        except ArtifactFailed as failure:
+            raise SpecError(f"{model}: {runtime.kind} can't run it: {failure}") from None
+    return found.measurement, fingerprint(runtime, place, hardware)
