@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 from torch.nn import functional
 
-EPOCHS, BATCH, RATE, DECAY = 12, 64, 3e-3, 0.05
+EPOCHS, BATCH, RATE, DECAY = 6, 64, 3e-3, 0.05
 
 
 def main(out: Path) -> float:
