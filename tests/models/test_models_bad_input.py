@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +158,19 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         {"data_py": split(train="Items()").replace("def splits", ITEMS + "\ndef splits")},
         r"examples that can't be stacked into one tensor",
     ),
+    "an empty dataset": ({"data_py": split(train="Subset(TensorDataset(x, y), [])")}, r"train split is empty"),
+    "one number as input": ({"data_py": split(train="(torch.tensor(1.0), y)")}, r"has one number as input"),
+    "one number as labels": ({"data_py": split(train="(x, torch.tensor(1))")}, r"has one number as labels"),
+    "labels that are text": ({"data_py": split(train="(x, ['shoe'] * 40)")}, r"has labels of type <U4"),
+    "complex inputs": ({"data_py": split(x="torch.randn(40, 6).to(torch.complex64)")}, r"complex numbers as input"),
+    "several inputs of other lengths": (
+        {"data_py": split(train="((x, x[:9]), y)")},
+        r"train split has 40 inputs\[0\] but 9 inputs\[1\]",
+    ),
+    "inputs that are missing in one split": (
+        {"data_py": split(test="((x, x), y)")},
+        r"test has inputs float32 \(40, 6\), float32 \(40, 6\), validation has float32 \(40, 6\)",
+    ),
     "a token without a row": (
         {
             "model_py": model("def build(): return nn.Sequential(nn.Embedding(9, 3), nn.Flatten(), nn.Linear(18, 3))"),
@@ -232,3 +246,13 @@ def test_nothing_is_unpickled(project, tmp_path: Path, whole_model: bool) -> Non
     with pytest.raises(SpecError, match=r"w.pt holds pickled code, which is never run: save only the weights"):
         load_workload(project(weights="w.pt"))
     assert not trap.exists()
+
+
+def test_a_pt_file_that_is_something_else(project, tmp_path: Path) -> None:
+    torch.save({"epoch": 3}, tmp_path / "w.pt")
+    with pytest.raises(SpecError, match=r"w.pt holds no state dict"):
+        load_workload(project(weights="w.pt"))
+    with zipfile.ZipFile(tmp_path / "w.pt", "w") as archive:
+        archive.writestr("hello", "world")
+    with pytest.raises(SpecError, match=r"w.pt is not a readable .pt file"):
+        load_workload(project(weights="w.pt"))
