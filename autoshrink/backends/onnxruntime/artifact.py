@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -31,20 +32,22 @@ def compact(model: ir.Model) -> bytes:
     ClearMetadataAndDocStringPass()(model)
     RemoveUnusedOpsetsPass()(model)
     graph = model.graph
-    kept = {value.name for value in (*graph.inputs, *graph.outputs)}
-    names = (name for name in map(_short, range(10**9)) if name not in kept)
+    kept = {value.name for part in (graph, *graph.subgraphs()) for value in (*part.inputs, *part.outputs)}
+    kept |= {name for part in graph.subgraphs() for name in part.initializers}
+    names = (name for name in map(_short, itertools.count()) if name not in kept)
     for value in list(graph.initializers.values()):
         value.name = next(names)
     for node in graph.all_nodes():
         node.name = None
         for value in node.outputs:
-            if value.name not in kept:
-                value.name = next(names) if value.uses() or value.name else value.name
+            if value.name and value.name not in kept:
+                value.name = next(names)
                 value.shape = value.type = None
     graph.name = "model"
     model.ir_version = _IR_VERSION
     model.producer_name, model.producer_version, model.domain, model.model_version = "autoshrink", None, None, None
-    return ir.to_proto(model).SerializeToString(deterministic=True)
+    content: bytes = ir.to_proto(model).SerializeToString(deterministic=True)
+    return content
 
 
 def write_artifact(content: bytes, folder: Path, backend: str, notes: dict[str, Any]) -> Artifact:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from autoshrink.backends.base import Backend
-from autoshrink.core import Artifact, BackendUnavailable, Encoding, Hardware, nearest
+from autoshrink.core import Artifact, BackendUnavailable, Encoding, Hardware, Refusal, nearest
 
 if TYPE_CHECKING:
     from torch import nn
@@ -84,7 +84,14 @@ class OnnxRuntime(Backend):
         folder: Path,
         hardware: Hardware,
     ) -> Artifact:
-        """Write ``model.onnx``; its one output is the model's first (or ``logits``)."""
+        """Write ``model.onnx``; its one output is the model's first (or ``logits``).
+
+        The notes say what was counted: layers ``quantized`` to integers (of them ``in_float`` that the runtime executes
+        in float all the same), weights only ``stored`` in fewer bits, and the operators ``executed`` on this machine.
+        """
+        reason = self.accepts(encoding, hardware)
+        if reason:
+            raise Refusal(reason)
         from autoshrink.backends.onnxruntime.artifact import compact, write_artifact
         from autoshrink.backends.onnxruntime.encode import check_executed, encode
         from autoshrink.backends.onnxruntime.export import export_float

@@ -65,7 +65,9 @@ def _extremes(model: ir.Model, examples: Split, inputs: tuple[str, ...], values:
         for name, array in zip(values, batch, strict=True):
             low, high = float(array.min()), float(array.max())
             if not np.isfinite(low + high):
-                raise Refusal("static quantization can't work: an activation is infinite or NaN on a calibration example")
+                raise Refusal(
+                    "static quantization can't work: an activation is infinite or NaN on a calibration example"
+                )
             spans[name] = (min(spans[name][0], low), max(spans[name][1], high))
     return spans
 

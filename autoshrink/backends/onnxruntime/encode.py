@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import onnx_ir as ir
 
-from autoshrink.backends.onnxruntime.calibrate import calibrate
+from autoshrink.backends.onnxruntime.calibrate import Span, calibrate
 from autoshrink.backends.onnxruntime.codebook import store_codebooks
 from autoshrink.backends.onnxruntime.dynamic import encode_dynamic
-from autoshrink.backends.onnxruntime.export import Exported
+from autoshrink.backends.onnxruntime.export import Exported, feeds_of
 from autoshrink.backends.onnxruntime.half import compute_in_half, store_in_half
-from autoshrink.backends.onnxruntime.sessions import executed
+from autoshrink.backends.onnxruntime.layers import is_plain_matmul
+from autoshrink.backends.onnxruntime.sessions import executed, probe
 from autoshrink.backends.onnxruntime.static import encode_static
-from autoshrink.backends.onnxruntime.weight_only import encode_weight_only
+from autoshrink.backends.onnxruntime.weight_only import store_in_int4, store_in_int8
 from autoshrink.core import Encoding, Refusal
 from autoshrink.models.splits import Split
 
@@ -37,38 +39,47 @@ def encode(
         half_arithmetic: whether float16 also computes in 16 bits.
 
     Returns:
-        The encoded graph, and what was counted: ``quantized`` layers or weights by kind, ``codebooks``, and for
-        learned ranges ``learned_ranges``.
+        The encoded graph, and what was counted: layers that are ``quantized``, weights that are only ``stored`` in
+        fewer bits, ``codebooks``, and ``learned_ranges``.
 
     Raises:
         Refusal: nothing in the graph can be encoded so.
     """
-    model, per_channel = exported.model, encoding.granularity == "per_channel"
-    notes: dict[str, Any] = {}
+    model, notes = exported.model, dict[str, Any]()
+    per_channel = encoding.granularity == "per_channel"
     if encoding.scheme == "static":
-        learned = {exported.inputs_of[name]: span for name, span in encoding.ranges.items() if name in exported.inputs_of}
+        learned = {exported.inputs_of[key]: span for key, span in encoding.ranges.items() if key in exported.inputs_of}
 
-        def ranges(values: Any) -> dict[str, tuple[float, float]]:
+        def ranges(values: Sequence[str]) -> dict[str, Span]:
             return calibrate(model, calibration, exported.names, values, encoding.calibration)
 
         notes["quantized"] = encode_static(model, per_channel, learned, ranges)
-        if encoding.ranges:
-            notes["learned_ranges"] = len(learned)
+        notes["learned_ranges"] = len(learned)
     elif encoding.scheme == "dynamic":
         notes["quantized"] = encode_dynamic(model, per_channel)
-    elif encoding.scheme == "weight_only":
-        notes["quantized"] = encode_weight_only(model, encoding.weight_bits, per_channel, encoding.block_size)
+    if encoding.scheme != "float":
+        if encoding.weight_bits == 4:
+            notes["stored"] = store_in_int4(model, encoding.block_size, _rows(exported))
+        else:
+            notes["stored"] = store_in_int8(model, per_channel)  # what is not computed in int8, too
+        if encoding.scheme == "weight_only" and not notes["stored"]:
+            raise Refusal(f"weight-only int{encoding.weight_bits} finds no weight that would take less space")
     if encoding.codebook:
         notes["codebooks"] = store_codebooks(model, encoding.codebook)
     if encoding.scheme == "float" and encoding.weight_bits == 16:
-        if half_arithmetic:
-            model, count = compute_in_half(model)
-        else:
-            count = store_in_half(model)
+        model, count = compute_in_half(model) if half_arithmetic else store_in_half(model)
         if not count and not notes.get("codebooks"):
             raise Refusal("float16 finds no weights that are worth storing in 16 bits")
-        notes["quantized"] = {"weights": count}
+        notes["stored"] = {"float16": count}
     return model, notes
+
+
+def _rows(exported: Exported) -> dict[ir.Node, int]:
+    """Count the rows that each matrix product has for one example."""
+    products = [node for node in exported.model.graph if is_plain_matmul(node)]
+    names = [str(node.inputs[0].name) for node in products if node.inputs[0] is not None]
+    (values,) = probe(exported.model, feeds_of(exported.example, exported.names, 1), names)
+    return {node: value.size // value.shape[-1] for node, value in zip(products, values, strict=True)}
 
 
 def check_executed(content: bytes, notes: dict[str, Any], scheme: str, level: str) -> dict[str, Any]:

@@ -27,6 +27,7 @@ class Exported:
     """A checked float graph; ``inputs_of`` names the value that each module of interest takes."""
 
     model: ir.Model
+    example: Split
     names: tuple[str, ...]
     inputs_of: dict[str, str]
     exporter: str
@@ -63,7 +64,7 @@ def export_float(model: nn.Module, example: Split, examples: Split, modules: Ite
         except Refusal as refusal:
             reasons.append(str(refusal))
             continue
-        return Exported(plain, names, inputs_of, exporter, difference)
+        return Exported(plain, example, names, inputs_of, exporter, difference)
     raise Refusal("; ".join(dict.fromkeys(reasons)))
 
 

@@ -9,7 +9,16 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
-__all__ = ["array_of", "attribute", "constant", "constant_of", "drop_unused", "insert_first", "replace_node", "replace_uses"]
+__all__ = [
+    "array_of",
+    "attribute",
+    "constant",
+    "constant_of",
+    "drop_unused",
+    "insert_first",
+    "replace_node",
+    "replace_uses",
+]
 
 
 def constant(graph: ir.Graph, array: np.ndarray, dtype: ir.DataType | None = None) -> ir.Value:

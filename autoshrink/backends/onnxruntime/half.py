@@ -15,8 +15,8 @@ _SMALLEST = 64
 """Elements below which the header that a half float needs takes more than it saves."""
 
 
-def store_in_half(model: ir.Model) -> int:
-    """Store float constants in 16 bits, in place, and give their number; they are widened when the file is loaded.
+def store_in_half(model: ir.Model) -> tuple[ir.Model, int]:
+    """Store float constants in 16 bits, and count them; they are widened when the file is loaded.
 
     The x86 runtime has no half arithmetic: with half floats inside it casts before and after each layer, which took
     1.3 to 1.5 times as long as this, to the same outputs.
@@ -33,7 +33,7 @@ def store_in_half(model: ir.Model) -> int:
         store_as_half(model.graph, value, array)
         count += 1
     drop_unused(model)
-    return count
+    return model, count
 
 
 def compute_in_half(model: ir.Model) -> tuple[ir.Model, int]:

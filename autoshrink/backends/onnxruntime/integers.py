@@ -14,7 +14,9 @@ def reduced_axes(rank: int, axis: int | None) -> tuple[int, ...]:
     return tuple(index for index in range(rank) if axis is None or index != axis % rank)
 
 
-def quantize_weight(weight: np.ndarray, axis: int | None, smallest: np.ndarray | float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+def quantize_weight(
+    weight: np.ndarray, axis: int | None, smallest: np.ndarray | float = 0.0
+) -> tuple[np.ndarray, np.ndarray]:
     """Quantize a weight to int8, symmetrically.
 
     Args:

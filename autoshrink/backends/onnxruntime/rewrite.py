@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import numpy as np
 import onnx_ir as ir
-
 from onnx_ir.passes.common import ShapeInferencePass
 
 from autoshrink.backends.onnxruntime.graph import array_of, attribute, constant, constant_of, drop_unused
@@ -48,9 +47,9 @@ def fix_shapes(model: ir.Model, feeds: tuple[Feed, Feed]) -> None:
         if node.inputs[index] in zeros:
             node.replace_input_with(index, None)  # the default
     for value in frontier:
-        before, after = first[str(value.name)], second[str(value.name)]
-        if np.array_equal(before, after):
-            value.replace_all_uses_with(constant(model.graph, before))
+        name = str(value.name)
+        if np.array_equal(first[name], second[name]):
+            value.replace_all_uses_with(constant(model.graph, first[name]))
     drop_unused(model)
 
 

@@ -15,14 +15,13 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx_ir as ir
 
+from autoshrink.backends.onnxruntime.calibrate import Span
 from autoshrink.backends.onnxruntime.graph import array_of, constant, drop_unused, insert_first, replace_uses
 from autoshrink.backends.onnxruntime.integers import quantize_weight
 from autoshrink.backends.onnxruntime.layers import is_plain_matmul, weight_axis
 from autoshrink.core import Refusal
 
 __all__ = ["affine", "encode_static"]
-
-Span = tuple[float, float]
 
 _FUSED = ("Relu", "Clip")
 _KEEPS_RANGE = ("Flatten", "MaxPool", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
@@ -40,6 +39,15 @@ class _Plan:
     """Each value that is quantized, and the value that it has its range from."""
     integer: set[ir.Value] = field(default_factory=set)
     """Those whose producer gives int8."""
+
+
+@dataclass(frozen=True)
+class _Scale:
+    """Scale and zero point of a value, as constants of the graph."""
+
+    number: np.float32
+    scale: ir.Value
+    zero: ir.Value
 
 
 def encode_static(
@@ -66,16 +74,16 @@ def encode_static(
     if not plan.layers:
         raise Refusal("static int8 finds no convolution and no fully connected layer with constant weights")
     spans = _spans(plan, learned, calibrate)
-    scales: dict[ir.Value, tuple[ir.Value, ir.Value, np.float32]] = {}
+    scales: dict[ir.Value, _Scale] = {}
     for root, span in spans.items():
         scale, zero = affine(span)
-        scales[root] = (constant(model.graph, np.array(scale)), constant(model.graph, np.array(zero)), scale)
+        scales[root] = _Scale(scale, constant(model.graph, np.array(scale)), constant(model.graph, np.array(zero)))
     for layer in plan.layers:
         source = layer.inputs[0]
         assert source is not None
-        _quantize_weights(model.graph, layer, scales[plan.roots[source]][2], per_channel)
+        _quantize_weights(model.graph, layer, scales[plan.roots[source]], per_channel)
     for value, root in plan.roots.items():
-        _quantize_value(model.graph, value, scales[root][:2], plan)
+        _quantize_value(model.graph, value, scales[root], plan)
     drop_unused(model)
     counts: dict[str, int] = {}
     for layer in plan.layers:
@@ -151,42 +159,38 @@ def _spans(
     return {root: spans[root] for root in dict.fromkeys(plan.roots.values())}
 
 
-def _quantize_weights(graph: ir.Graph, layer: ir.Node, input_scale: np.float32, per_channel: bool) -> None:
+def _quantize_weights(graph: ir.Graph, layer: ir.Node, source: _Scale, per_channel: bool) -> None:
     weight, axis = array_of(layer.inputs[1]), weight_axis(layer)
     bias = array_of(layer.inputs[2]) if len(layer.inputs) > 2 else None
     assert weight is not None
+    axis %= weight.ndim
+    biases = np.broadcast_to(np.zeros(1) if bias is None else bias.ravel(), (weight.shape[axis],))
     # A channel of zeros, as pruning makes them, still needs a scale that its bias fits into.
-    least = np.abs(bias if bias is not None else np.zeros(1)) / (input_scale * _BIAS_ROOM)
-    if not per_channel:
-        least = least.max()
-    elif least.ndim != 1 or least.size not in (1, weight.shape[axis]):
-        least = np.broadcast_to(least.ravel(), (weight.shape[axis],))
-    integers, scale = quantize_weight(weight, axis if per_channel else None, least)
-    # The runtime fuses a Gemm only when the zero point of its weight is spelled out.
-    zero = np.zeros(scale.shape, np.int8) if layer.op_type == "Gemm" else None
-    layer.replace_input_with(1, _dequantized(graph, integers, scale, axis % weight.ndim, zero))
+    least = np.abs(biases) / (source.number * _BIAS_ROOM)
+    integers, numbers = quantize_weight(weight, axis if per_channel else None, least if per_channel else least.max())
+    scale = constant(graph, numbers)
+    # Zero points are left out where that is understood, and so is the bias's scale, which is a product of two others
+    # that the runtime folds when it loads the file: both only make it larger. A Gemm insists on its zero point.
+    zero = [constant(graph, np.zeros(numbers.shape, np.int8))] if layer.op_type == "Gemm" else []
+    axes = {"axis": axis} if per_channel else {}
+    dequantized = ir.node("DequantizeLinear", [constant(graph, integers), scale, *zero], axes)
+    nodes = [dequantized]
+    layer.replace_input_with(1, dequantized.outputs[0])
     if bias is not None:
-        flat = np.broadcast_to(bias.ravel(), (weight.shape[axis],))
-        step = (input_scale * scale).astype(np.float32)
-        layer.replace_input_with(2, _dequantized(graph, np.rint(flat / step).astype(np.int32), step, 0))
+        steps = np.rint(biases / (source.number * numbers).astype(np.float32)).astype(np.int32)
+        product = ir.node("Mul", [source.scale, scale])
+        axes = {"axis": 0} if per_channel else {}
+        nodes += [product, ir.node("DequantizeLinear", [constant(graph, steps), product.outputs[0]], axes)]
+        layer.replace_input_with(2, nodes[-1].outputs[0])
+    insert_first(graph, nodes)
 
 
-def _dequantized(
-    graph: ir.Graph, integers: np.ndarray, scale: np.ndarray, axis: int, zero: np.ndarray | None = None
-) -> ir.Value:
-    # Without a zero point where that is understood: 0 is the default, and the file is smaller.
-    inputs = [constant(graph, array) for array in (integers, scale, zero) if array is not None]
-    node = ir.node("DequantizeLinear", inputs, {"axis": axis} if scale.ndim else {})
-    insert_first(graph, [node])
-    return node.outputs[0]
-
-
-def _quantize_value(graph: ir.Graph, value: ir.Value, scale: tuple[ir.Value, ir.Value], plan: _Plan) -> None:
+def _quantize_value(graph: ir.Graph, value: ir.Value, scale: _Scale, plan: _Plan) -> None:
     # Where the producer gives int8, everyone gets it; else float users keep the exact value.
     quantized = {*plan.layers, *plan.between}
     users = [user for user, _ in value.uses() if value in plan.integer or user in quantized]
-    quantize = ir.node("QuantizeLinear", [value, *scale])
-    dequantize = ir.node("DequantizeLinear", [quantize.outputs[0], *scale])
+    quantize = ir.node("QuantizeLinear", [value, scale.scale, scale.zero])
+    dequantize = ir.node("DequantizeLinear", [quantize.outputs[0], scale.scale, scale.zero])
     producer = value.producer()
     if producer is None:
         insert_first(graph, [quantize, dequantize])

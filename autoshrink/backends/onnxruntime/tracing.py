@@ -6,8 +6,10 @@ import contextlib
 import inspect
 import io
 import logging
+import tempfile
 import warnings
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import onnx
@@ -29,7 +31,9 @@ _MARK = ("autoshrink", "Mark")
 _ERRORS = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
 
-def trace(model: nn.Module, example: Split, exporter: str, marked: Iterable[str] = ()) -> tuple[ir.Model, dict[str, str]]:
+def trace(
+    model: nn.Module, example: Split, exporter: str, marked: Iterable[str] = ()
+) -> tuple[ir.Model, dict[str, str]]:
     """Export a module with a free batch dimension; its one output is what `forward` gives.
 
     Args:
@@ -83,18 +87,19 @@ class _Positional(nn.Module):
 
 
 def _by_torchscript(model: nn.Module, example: Split, names: list[str], output: str) -> onnx.ModelProto:
-    content = io.BytesIO()
-    torch.onnx.export(
-        model,
-        example.inputs,
-        content,
-        dynamo=False,
-        opset_version=_TORCHSCRIPT_OPSET,
-        input_names=names,
-        output_names=[output],
-        dynamic_axes={name: {0: "batch"} for name in (*names, output)},
-    )
-    return onnx.load_from_string(content.getvalue())
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "traced.onnx"
+        torch.onnx.export(
+            model,
+            example.inputs,
+            path,
+            dynamo=False,
+            opset_version=_TORCHSCRIPT_OPSET,
+            input_names=names,
+            output_names=[output],
+            dynamic_axes={name: {0: "batch"} for name in (*names, output)},
+        )
+        return onnx.load(path)
 
 
 def _by_dynamo(model: nn.Module, example: Split, names: list[str], output: str) -> onnx.ModelProto:
@@ -119,7 +124,11 @@ def _quiet() -> Iterator[None]:
     level = log.level
     onnx_log = logging.getLogger("torch.onnx")
     onnx_level = onnx_log.level
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+    with (
+        warnings.catch_warnings(),
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(io.StringIO()),
+    ):
         warnings.simplefilter("ignore")
         log.setLevel(logging.CRITICAL)
         onnx_log.setLevel(logging.CRITICAL)
@@ -162,8 +171,9 @@ def _marks(model: nn.Module, marked: frozenset[str], exporter: str) -> Iterator[
             tensor = arguments[0]
             if exporter == "torchscript":
                 return (_Mark.apply(tensor, name), *arguments[1:])  # type: ignore[no-untyped-call]
-            attributes, kind, shape = {"module": name}, tensor.dtype, tensor.shape
-            node = torch.onnx.ops.symbolic("::".join(_MARK), (tensor,), attributes, dtype=kind, shape=shape, version=1)
+            node = torch.onnx.ops.symbolic(
+                "::".join(_MARK), (tensor,), {"module": name}, dtype=tensor.dtype, shape=tensor.shape, version=1
+            )
             return (node, *arguments[1:])
 
         return hook
