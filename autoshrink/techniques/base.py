@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import enum
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from autoshrink.core import Chooser, Encoding, Range, Setting, Step
 from autoshrink.core.documents import Frozen
+from autoshrink.core.recipe import Scalar
 
 if TYPE_CHECKING:
     from torch import nn
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from autoshrink.models.recovery import Recovery
     from autoshrink.models.workload import Workload
 
-__all__ = ["Accepts", "Context", "Stage", "Technique"]
+__all__ = ["Accepts", "Context", "Stage", "Technique", "draw_params"]
 
 Accepts = Callable[[Encoding], str]
 """Says why backend and device can't execute an encoding; empty when they can."""
@@ -56,6 +57,8 @@ class Technique(Frozen, ABC):
     order: ClassVar[int] = 50
     """The place among the techniques of one stage, lower first: what removes channels goes before what zeroes weights,
     what limits the values of weights before what rounds them."""
+    only_with: ClassVar[Mapping[str, tuple[str, Scalar]]] = {}
+    """Settings that have an effect only where another one has a value: name → (the other, its value)."""
 
     @abstractmethod
     def apply(self, model: nn.Module, context: Context) -> nn.Module:
@@ -82,7 +85,7 @@ class Technique(Frozen, ABC):
         Args:
             recovered: whether the recipe has a recovery step, without which nothing is fine-tuned.
         """
-        return frozenset()
+        return frozenset(name for name, (other, value) in self.only_with.items() if getattr(self, other) != value)
 
     @classmethod
     def draw(cls, step: Step, choose: Chooser, accepts: Accepts) -> Setting | None:
@@ -92,7 +95,11 @@ class Technique(Frozen, ABC):
         """
         if step.optional and not choose.choice(f"{step.kind}.use", (False, True)):
             return None
-        return Setting.model_validate({"kind": step.kind, **draw_params(step, choose)})
+        drawn = draw_params(step, choose, tuple(cls.only_with))
+        for name, (other, value) in cls.only_with.items():
+            if drawn.get(other, cls.model_fields[other].default) == value:
+                drawn |= draw_params(step, choose, tuple(key for key in step.params if key != name))
+        return Setting.model_validate({"kind": step.kind, **drawn})
 
 
 def draw_params(step: Step, choose: Chooser, without: tuple[str, ...] = ()) -> dict[str, object]:

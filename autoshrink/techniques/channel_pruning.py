@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from autoshrink.core import Refusal
+from autoshrink.core.recipe import Scalar
 from autoshrink.techniques.base import Context, Stage, Technique
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ class ChannelPruning(Technique):
     kind: ClassVar[str] = "channel_pruning"
     stage: ClassVar[Stage] = Stage.STRUCTURE
     order: ClassVar[int] = 10
+    only_with: ClassVar[Mapping[str, tuple[str, Scalar]]] = {"max_ratio": ("scope", "global")}
 
     ratio: Annotated[float, Field(gt=0, lt=1)]
     """Share of the prunable channels that is removed."""
@@ -47,10 +50,6 @@ class ChannelPruning(Technique):
     """Widths become a multiple of this: kernels work on blocks, of 4 channels in int8 and of 8 or 16 in float."""
     steps: Annotated[int, Field(ge=1, le=32)] = 1
     """Rounds of removing, between which the remaining channels are scored again."""
-
-    def idle(self, *, recovered: bool) -> frozenset[str]:
-        """The guard of single layers has no effect where every layer loses the same share."""
-        return frozenset({"max_ratio"} if self.scope == "layer" else ())
 
     def apply(self, model: nn.Module, context: Context) -> nn.Module:
         """Remove channels.

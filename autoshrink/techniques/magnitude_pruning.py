@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from autoshrink.core import Chooser, Refusal, Setting, Step
-from autoshrink.techniques.base import Accepts, Context, Stage, Technique, draw_params
+from autoshrink.core import Refusal
+from autoshrink.core.recipe import Scalar
+from autoshrink.techniques.base import Context, Stage, Technique
 
 if TYPE_CHECKING:
     from torch import nn
@@ -29,6 +31,10 @@ class MagnitudePruning(Technique):
     kind: ClassVar[str] = "magnitude_pruning"
     stage: ClassVar[Stage] = Stage.STRUCTURE
     order: ClassVar[int] = 30
+    only_with: ClassVar[Mapping[str, tuple[str, Scalar]]] = {
+        "sparsity": ("pattern", "unstructured"),
+        "scope": ("pattern", "unstructured"),
+    }
 
     pattern: Literal["unstructured", "2:4"] = "unstructured"
     """``2:4`` keeps two of every four weights along the input channels, which some processors can skip."""
@@ -36,21 +42,6 @@ class MagnitudePruning(Technique):
     """Share of the weights that becomes zero, for the unstructured pattern."""
     scope: Literal["global", "layer"] = "global"
     """Whether weights of all layers compete, or each layer loses the same share, for the unstructured pattern."""
-
-    def idle(self, *, recovered: bool) -> frozenset[str]:
-        """The 2:4 pattern fixes sparsity and scope."""
-        return frozenset({"sparsity", "scope"} if self.pattern == "2:4" else ())
-
-    @classmethod
-    def draw(cls, step: Step, choose: Chooser, accepts: Accepts) -> Setting | None:
-        """Draw the pattern first, and sparsity and scope only where they matter."""
-        if step.optional and not choose.choice(f"{step.kind}.use", (False, True)):
-            return None
-        without = ("sparsity", "scope")
-        drawn = draw_params(step, choose, without)
-        if drawn.get("pattern") != "2:4":
-            drawn |= draw_params(step, choose, tuple(name for name in step.params if name not in without))
-        return Setting.model_validate({"kind": step.kind, **drawn})
 
     def apply(self, model: nn.Module, context: Context) -> nn.Module:
         """Mask the smallest weights.

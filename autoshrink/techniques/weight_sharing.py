@@ -41,7 +41,7 @@ class WeightSharing(Technique):
 
     def idle(self, *, recovered: bool) -> frozenset[str]:
         """Nothing is fine-tuned in a recipe without a recovery step."""
-        return frozenset() if recovered else frozenset({"epochs"})
+        return super().idle(recovered=recovered) | (frozenset() if recovered else {"epochs"})
 
     @classmethod
     def draw(cls, step: Step, choose: Chooser, accepts: Accepts) -> Setting | None:

@@ -78,10 +78,20 @@ def _tensors(value: object) -> Iterator[Tensor]:
 
 
 def bake(model: nn.Module) -> nn.Module:
-    """Replace every parametrization by the value that it gives, so that only plain parameters are left."""
+    """Replace every parametrization by the value that it gives, so that only plain parameters are left.
+
+    ``remove_parametrizations`` is no help: it edits the class that torch made for the module, which a deep copy shares
+    with the original.
+    """
     for module in list(model.modules()):
         parametrizations = getattr(module, "parametrizations", None)
-        if isinstance(parametrizations, nn.ModuleDict):
-            for attribute in list(parametrizations):
-                parametrize.remove_parametrizations(module, attribute, leave_parametrized=True)
+        if parametrize.is_parametrized(module) and isinstance(parametrizations, nn.ModuleDict):
+            values = {name: getattr(module, name).detach().clone() for name in parametrizations}
+            module.__class__ = parametrize.type_before_parametrizations(module)
+            del module.parametrizations
+            for name, value in values.items():
+                if any(True for _ in parametrizations[name].parameters(recurse=False)):
+                    module.register_parameter(name, nn.Parameter(value))
+                else:
+                    module.register_buffer(name, value)
     return model
