@@ -7,11 +7,23 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Device"]
+from autoshrink.core import AutoshrinkError
+
+__all__ = ["ArtifactFailed", "Device"]
+
+
+class ArtifactFailed(AutoshrinkError):
+    """The runtime failed on an artifact: the fault of this candidate, while the device goes on."""
 
 
 class Device(ABC):
-    """A place. It runs the harness with one backend's adapter on files, and brings the answer back."""
+    """A place. It runs the harness with one backend's adapter on files, and brings the answer back.
+
+    A backend's adapter is one file that imports its runtime and NumPy but nothing of autoshrink. It has
+    ``load(path, options)``, which returns an object with ``inputs`` (a list of ``{name, dtype, shape}``, None for free
+    dimension), ``run({name: array}) -> [array, …]`` and, if it likes, ``bind({name: array}) -> callable`` (one run with
+    as little around it as possible, for timing), ``notes`` and ``versions``.
+    """
 
     @abstractmethod
     def run(self, adapter: Path, request: Mapping[str, Any], files: Mapping[str, Path], timeout: float) -> Path:
@@ -19,14 +31,20 @@ class Device(ABC):
 
         Args:
             adapter: the backend's adapter file.
-            request: JSON-like settings; names in it refer to keys of ``files``.
-            files: what the harness reads, by name.
+            request: JSON-like settings. ``artifact`` and ``reference`` (or None): ``[NAME, FILE]``, a folder by name
+                in ``files`` and the file in it to load; ``options`` for the adapter; ``example``: the name of an .npz
+                file with one example, or None for invented numbers; ``wants``: some of ``latency``, ``memory``,
+                ``energy``; ``predict``: names of .npz files, run ``batch`` examples at a time; ``threads``, ``pin``;
+                and the settings of ``stopwatch`` and ``energy``.
+            files: what the harness reads, files and folders, by name.
             timeout: seconds after which the process is ended.
 
         Returns:
-            A local folder with ``answer.json`` and the arrays that it names; the caller removes it.
+            A local folder with ``answer.json`` and a ``NAME.npy`` for each name in ``predict``; the caller removes it.
 
         Raises:
+            ArtifactFailed: the runtime refused the artifact or died of it.
+            BackendUnavailable: the adapter can't import its runtime there.
             DeviceError: the device is gone, the process died (with its last lines) or ran out of time.
         """
 

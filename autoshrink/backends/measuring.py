@@ -1,0 +1,211 @@
+"""Measure an artifact on its device: latency, memory, size, energy, and what it answers."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from autoshrink.backends.base import Backend
+from autoshrink.core import COSTS, Artifact, Hardware, Measurement, Metric, content_key
+from autoshrink.devices.base import Device
+
+if TYPE_CHECKING:
+    from autoshrink.models.splits import Split
+
+__all__ = ["Effort", "Measured", "fingerprint", "measure", "write_inputs"]
+
+Effort = Literal["quick", "normal", "thorough"]
+
+_STOPWATCH: dict[Effort, dict[str, float]] = {
+    "quick": {"width": 0.04, "rounds": 12, "seconds": 0.2, "patience": 1.0},
+    "normal": {"width": 0.02, "rounds": 24, "seconds": 0.5, "patience": 3.0},
+    "thorough": {"width": 0.01, "rounds": 60, "seconds": 3.0, "patience": 10.0},
+}
+_LOADS = 3
+_BLOCK = 0.0008
+_BATCH = 256
+_COUNTERS = "/sys/class/powercap"
+_REPEATS_WITHIN = 0.01
+"""What a latency differs from one process to the next on a quiet machine; no interval is narrower."""
+_HEAP_WITHIN, _RESIDENT_WITHIN = 0.03, 0.2
+"""What a peak may be under the true one, by its method."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """An artifact's figures, and its first output for each split that was predicted: shape (examples, …)."""
+
+    measurement: Measurement
+    outputs: dict[str, np.ndarray]
+
+
+def measure(
+    backend: Backend,
+    device: Device,
+    hardware: Hardware,
+    folder: Path,
+    artifact: Artifact,
+    example: Split | None = None,
+    *,
+    reference: tuple[Path, Artifact] | None = None,
+    reference_latency: Metric | None = None,
+    canary: float | None = None,
+    predict: Mapping[str, Path] | None = None,
+    wants: Collection[str] = tuple(COSTS),
+    effort: Effort = "normal",
+    timeout: float = 300.0,
+) -> Measured:
+    """Measure an artifact in a process of its own on a device.
+
+    Latency is that of one example. With a reference, both are timed in turn, and when the reference's latency on the
+    quiet device is given, the artifact's latency is that times the measured ratio: what slows the whole machine for a
+    while, such as other candidates in training, slows both and leaves the ratio alone. Where the machine never was
+    quiet (``conditions["quiet"]``), the band reaches from what the model would take on a core of its own to what it took.
+
+    Energy is measured where the processor's counters can be read; else it is modelled as latency times the power that
+    the profile states, within the profile's band, and marked so.
+
+    Args:
+        backend: the runtime.
+        device: where to measure.
+        hardware: the profile: threads, pinning, the backend's options, energy constants.
+        folder: holds the artifact's files.
+        artifact: what to measure.
+        example: one example; without it numbers are invented, if the artifact's inputs have no other free dimension.
+        reference: another artifact to compare with, and its folder.
+        reference_latency: the reference's latency, measured earlier on the quiet device.
+        canary: ``conditions["canary"]`` of that measurement; tells a quiet machine from one that is busy throughout.
+        predict: inputs to run, by name, as `write_inputs` writes them.
+        wants: which costs to measure.
+        effort: how narrow the latency's interval shall be, and how long that may take.
+        timeout: seconds after which the device has failed.
+
+    Raises:
+        ArtifactFailed: the runtime refused the artifact or died of it.
+        BackendUnavailable: the runtime is not there.
+        DeviceError: the device failed.
+    """
+    power = hardware.energy.power if hardware.energy is not None and "energy" in wants else None
+    files = {"artifact": folder, **(predict or {})}
+    timed = "latency" in wants or power is not None
+    request: dict[str, Any] = {
+        "artifact": ["artifact", artifact.files[0]],
+        "reference": None,
+        "options": {"threads": hardware.threads, **hardware.options},
+        "example": None,
+        "wants": [*(["memory"] if "memory" in wants else []), *(["latency"] if timed else [])],
+        "predict": list(predict or {}),
+        "batch": _BATCH,
+        "threads": hardware.threads,
+        "pin": hardware.pin,
+        "energy": {"counters": _COUNTERS, "seconds": 0.3},
+        "stopwatch": {
+            **_STOPWATCH[effort],
+            "block": _BLOCK,
+            "loads": _LOADS,
+            "canary": canary,
+            "reference": reference_latency.value if reference_latency else None,
+        },
+    }
+    if "energy" in wants:
+        request["wants"].append("energy")
+    if reference is not None and timed:
+        files["reference"] = reference[0]
+        request["reference"] = ["reference", reference[1].files[0]]
+    with tempfile.TemporaryDirectory(prefix="autoshrink-example-") as scratch:
+        if example is not None:
+            files["example"] = Path(scratch) / "example.npz"
+            write_inputs(example, files["example"])
+            request["example"] = "example"
+        back = device.run(backend.adapter, request, files, timeout)
+    try:
+        answer = json.loads((back / "answer.json").read_text())
+        outputs = {name: np.load(back / f"{name}.npy", allow_pickle=False) for name in predict or {}}
+    finally:
+        shutil.rmtree(back)
+    metrics = _metrics(answer, hardware, artifact, reference_latency)
+    metrics = {name: metrics[name] for name in COSTS if name in metrics and name in wants}
+    return Measured(Measurement(metrics=metrics, conditions=_conditions(answer, hardware)), outputs)
+
+
+def write_inputs(split: Split, path: Path) -> None:
+    """Write the inputs of a split as an .npz file, by name, or by position where they have no names."""
+    names = split.names or tuple(str(index) for index in range(len(split.inputs)))
+    # As numpy.savez does, which can't write an input that is called "file".
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, array in zip(names, split.arrays(), strict=True):
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                np.lib.format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
+
+
+def fingerprint(backend: Backend, device: Device, hardware: Hardware) -> dict[str, Any]:
+    """Describe all that a measurement depends on but the artifact; ``key`` changes when any of it does."""
+    facts = {
+        "device": device.fingerprint(),
+        "profile": hardware.model_dump(mode="json", exclude_none=True),
+        "versions": backend.versions(),
+    }
+    return {"key": content_key(facts)[:12], **facts}
+
+
+def _metrics(
+    answer: Mapping[str, Any], hardware: Hardware, artifact: Artifact, reference_latency: Metric | None
+) -> dict[str, Metric]:
+    metrics = {"size": Metric.exact(artifact.size, "B")}
+    if "memory" in answer:
+        memory = answer["memory"]
+        peak, within = memory["peak"], _HEAP_WITHIN if memory["method"] == "live heap" else _RESIDENT_WITHIN
+        metrics["memory"] = Metric(value=peak, unit="B", low=peak, high=peak * (1 + within), origin="measured")
+    if "latency" in answer:
+        metrics["latency"] = _latency(answer["latency"], reference_latency)
+    energy = answer.get("energy", {})
+    if "value" in energy:
+        metrics["energy"] = Metric(
+            unit="J", origin="measured", **{name: energy[name] for name in ("value", "low", "high")}
+        )
+    elif "latency" in metrics and hardware.energy is not None and hardware.energy.power is not None:
+        metrics["energy"] = _modelled(metrics["latency"], hardware.energy.power, hardware.energy.band)
+    return metrics
+
+
+def _latency(timed: Mapping[str, Any], reference: Metric | None) -> Metric:
+    own = timed["artifact"]
+    value, low, high = own["value"], own["low"], own["high"]
+    if reference is not None and "ratio" in timed:
+        ratio = timed["ratio"]
+        value = ratio["value"] * reference.value
+        low, high = ratio["low"] * reference.low, ratio["high"] * reference.high
+    if not timed["quiet"]:
+        low, high = min(low, own["low"] / max(timed["slowdown"], 1.0)), max(high, own["high"])
+    low, high = min(low, value * (1 - _REPEATS_WITHIN)), max(high, value * (1 + _REPEATS_WITHIN))
+    return Metric(value=value, unit="s", low=low, high=high, origin="measured")
+
+
+def _modelled(latency: Metric, power: float, band: float) -> Metric:
+    low, high = latency.low * power * (1 - band), latency.high * power * (1 + band)
+    return Metric(value=latency.value * power, unit="J", low=max(low, 0.0), high=high, origin="modelled")
+
+
+def _conditions(answer: Mapping[str, Any], hardware: Hardware) -> dict[str, Any]:
+    conditions: dict[str, Any] = {"threads": hardware.threads, "cores": answer["cores"]}
+    timed = answer.get("latency")
+    if timed is not None:
+        conditions |= {"median": timed["artifact"]["median"], "p95": timed["artifact"]["p95"]}
+        conditions |= {name: timed[name] for name in ("quiet", "slowdown", "rounds", "canary")}
+        conditions |= {"calls": timed["artifact"]["calls"], "clean_rounds": timed["artifact"]["rounds"]}
+        if "ratio" in timed:
+            conditions |= {"ratio": timed["ratio"], "reference": timed["reference"]}
+    if "memory" in answer:
+        conditions["memory"] = {name: value for name, value in answer["memory"].items() if name != "peak"}
+    if hardware.energy is not None and "value" not in answer.get("energy", {"value": None}):
+        conditions["energy"] = f"{answer['energy']['note']}; modelled: {hardware.energy.source}"
+    conditions["load_average"] = answer["load_average"]
+    return conditions | {name: answer[name] for name in ("versions", "adapter", "seconds")}

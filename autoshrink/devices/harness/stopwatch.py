@@ -1,0 +1,196 @@
+"""The stopwatch: models timed in turn, in rounds, until the interval is narrow enough."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from .cores import spin, waiting
+
+__all__ = ["Contender", "race"]
+
+_DISTURBED = 1.25
+"""A block does not count when the fixed work beside it took this much longer than on a quiet core."""
+_SLOW_REFERENCE = 1.12
+"""Nor is the machine quiet when the reference takes this much longer than it did then."""
+_LONG = 3_000_000
+"""A block of this many ns averages over what disturbs, which comes and goes in milliseconds; what is beside it tells
+nothing about it."""
+_MANY = 5
+"""Calls in a block whose median is not moved by interruptions."""
+_GAP = 50_000
+"""ns between the two clocks around a block: more, and it is not known what the wait belongs to."""
+_QUANTILE = 0.25
+_RESAMPLES = 200
+_FEWEST = 9
+"""Undisturbed rounds that make a figure."""
+
+
+@dataclass
+class Contender:
+    """A model in the race, loaded once or more: where its memory lies changes a small model's time by several %."""
+
+    calls: list[Callable[[], Any]]
+    size: int = 1
+    """Calls in a block, which is what a contender does in a round."""
+    warm: bool = False
+    """Whether a call that is not timed comes first, to have its data back in the caches after another's turn."""
+    times: list[np.ndarray] = field(default_factory=list)
+    """For each round the time of each call, in ns."""
+    typical: list[float] = field(default_factory=list)
+    """For each round the time of a call, in ns."""
+    beside: list[float] = field(default_factory=list)
+    """For each round the time of the fixed work beside it, in ns; infinite when the block can't be judged."""
+
+    def prepare(self, block: float) -> None:
+        """Warm up, and find how many calls fill ``block`` seconds."""
+        for index in range(len(self.calls)):
+            begun, count = time.perf_counter(), 0
+            while count < 3 or (count < 200 and time.perf_counter() - begun < 0.01):
+                self.round(index, lambda: 0)
+                count += 1
+        fastest = max(min(self.typical), 1)
+        self.size, self.warm = int(np.clip(block * 1e9 / fastest, 1, 10_000)), fastest < _LONG
+        self.times, self.typical, self.beside = [], [], []
+
+    def round(self, number: int, waited: Callable[[], int], before: int = 0) -> int:
+        """Time a block of calls, one by one, and the fixed work after it.
+
+        The median of many short calls leaves out those that were interrupted. Of a few long ones all are, and there the
+        time that the scheduler let this thread wait for its core is taken off.
+
+        Args:
+            number: of the round; the loads take turns.
+            waited: tells how long the thread has waited for its core.
+            before: the time of the fixed work before.
+
+        Returns:
+            The time of the fixed work after.
+        """
+        clock, call = time.perf_counter_ns, self.calls[number % len(self.calls)]
+        if self.warm:
+            call()
+        opened, waiting_before, stamps = clock(), waited(), [clock()]
+        for _ in range(self.size):
+            call()
+            stamps.append(clock())
+        lost, closed = waited() - waiting_before, clock()
+        after = spin()
+        times = np.diff(stamps)
+        whole = stamps[-1] - stamps[0]
+        judged = self.size >= _MANY or closed - opened - whole < max(_GAP, whole // 50)
+        self.times.append(times)
+        self.typical.append(float(np.median(times)) if self.size >= _MANY else max(whole - lost, 1) / self.size)
+        self.beside.append(max(before, after) if judged else np.inf)
+        return after
+
+    def clean(self, limit: float) -> np.ndarray:
+        """Say which rounds count, given the most that the fixed work beside them may have taken."""
+        beside, typical = np.array(self.beside), np.array(self.typical)
+        counts: np.ndarray = np.isfinite(beside) & ((beside <= limit) | (typical * self.size >= _LONG))
+        return counts
+
+
+def race(
+    contenders: Mapping[str, Contender],
+    settings: Mapping[str, Any],
+    enter: Callable[[str], None],
+    move: Callable[[], object],
+) -> dict[str, Any]:
+    """Time the artifact in turn with a reference, if there is one.
+
+    Between the blocks of calls a fixed piece of work is timed. Where that was slow, somebody else used a part of the
+    core: a busy sibling slows a small model by 1.6 and a large one by 1.1, so that not even their ratio stands, and the
+    block counts only if hardly any is better. A model's time is the lower quartile of its undisturbed blocks, since
+    what disturbs only ever adds; on a quiet machine that is within 1 % of the median, which is given too.
+
+    Args:
+        contenders: ``artifact``, and ``reference`` where there is one.
+        settings: ``width`` of the interval to reach, relative; ``rounds`` at least; ``seconds`` at most, or
+            ``patience`` while the machine is not quiet; seconds of a ``block``; and where known, ``canary`` (ns of the
+            fixed work) and ``reference`` (seconds), both on the quiet machine.
+        enter: is told whose turn it is.
+        move: goes to another core, as this one is not quiet.
+
+    Returns:
+        For each contender ``value``, ``low``, ``high`` (95 %), ``median`` and ``p95`` in s, ``calls`` and ``rounds``
+        that count; the ``ratio`` of both with its interval; ``quiet``, ``rounds``, ``canary``, and ``slowdown``, the
+        usual time of the fixed work over its time on the quiet machine.
+    """
+    for name, contender in contenders.items():
+        enter(f"{name}: warm up")
+        contender.prepare(settings["block"])
+    collected = gc.isenabled()
+    gc.disable()
+    begun = moved = time.perf_counter()
+    check, number, last = settings["rounds"], 0, spin()
+    canary = min(last, settings["canary"] or last)
+    with waiting() as waited:
+        while True:
+            for name in sorted(contenders, reverse=number % 2 == 1):
+                if number < 2:
+                    enter(f"{name}: run it for timing")
+                last = contenders[name].round(number, waited, last)
+                canary = min(canary, last)
+            number += 1
+            elapsed = time.perf_counter() - begun
+            if number < check and elapsed < settings["seconds"]:
+                continue
+            check = max(number + 2, int(number * 1.2))
+            result, quiet = _summary(contenders, settings, canary)
+            narrow = quiet and number >= settings["rounds"] and _width(result) <= settings["width"]
+            if narrow or elapsed > settings["seconds" if quiet else "patience"]:
+                break
+            if not quiet and time.perf_counter() - moved > settings["seconds"]:
+                move()
+                moved = time.perf_counter()
+    if collected:
+        gc.enable()
+    slowdown = float(np.median(contenders["artifact"].beside)) / canary
+    return {**result, "quiet": quiet, "rounds": number, "canary": canary, "slowdown": slowdown}
+
+
+def _summary(
+    contenders: Mapping[str, Contender], settings: Mapping[str, Any], canary: int
+) -> tuple[dict[str, Any], bool]:
+    result: dict[str, Any] = {}
+    values, spreads, quiet = {}, {}, True
+    generator = np.random.default_rng(0)
+    for name, contender in contenders.items():
+        clean = contender.clean(_DISTURBED * canary)
+        if clean.sum() < _FEWEST:
+            quiet, clean = False, np.ones_like(clean)
+        count = int(clean.sum())
+        typical = np.array(contender.typical)[clean] * 1e-9
+        calls = np.concatenate([contender.times[index] for index in np.flatnonzero(clean)]) * 1e-9
+        values[name] = float(np.quantile(typical, _QUANTILE))
+        drawn = generator.integers(0, count, (_RESAMPLES, count))
+        spreads[name] = np.quantile(typical[drawn], _QUANTILE, axis=1)
+        result[name] = {
+            **_interval(values[name], spreads[name]),
+            "median": float(np.median(calls)),
+            "p95": float(np.quantile(calls, 0.95)),
+            "calls": len(calls),
+            "rounds": count,
+        }
+    if len(contenders) == 2:
+        ratio = values["artifact"] / values["reference"]
+        result["ratio"] = _interval(ratio, spreads["artifact"] / spreads["reference"])
+        known = settings["reference"]
+        quiet = quiet and (known is None or values["reference"] <= _SLOW_REFERENCE * known)
+    return result, quiet
+
+
+def _interval(value: float, spread: np.ndarray) -> dict[str, float]:
+    low, high = np.quantile(spread, (0.025, 0.975))
+    return {"value": value, "low": float(min(low, value)), "high": float(max(high, value))}
+
+
+def _width(result: Mapping[str, Any]) -> float:
+    shown = result.get("ratio", result["artifact"])
+    return float((shown["high"] - shown["low"]) / shown["value"])

@@ -1,0 +1,31 @@
+"""Devices by the way a hardware profile spells them."""
+
+from __future__ import annotations
+
+from autoshrink.core import DeviceError, Hardware, SpecError
+from autoshrink.devices.base import Device
+from autoshrink.devices.local import Local
+
+__all__ = ["device"]
+
+
+def device(hardware: Hardware) -> Device:
+    """Find the device of a profile.
+
+    Raises:
+        SpecError: this kind of device is not supported.
+        DeviceError: the device does not have what the profile asks for.
+    """
+    if hardware.device != "local":
+        kind = hardware.device.partition("://")[0]
+        raise SpecError(
+            f"{hardware.name}: the device {hardware.device!r} can't be used: {kind} is not supported by this version "
+            "(supported: local)"
+        )
+    local = Local()
+    if hardware.threads > local.cores:
+        raise DeviceError(
+            f"{hardware.name} wants {hardware.threads} threads, each on a core of its own, and this machine has "
+            f"{local.cores} core{'s' if local.cores > 1 else ''}: take a profile with fewer threads"
+        )
+    return local
