@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +23,16 @@ from autoshrink.techniques.pipeline import Compressed, compress
 from autoshrink.techniques.registry import canonical, kinds, technique
 
 CPU = Hardware(name="test", kind="cpu", backend="onnxruntime")
+
+
+def export(result: Compressed, workload: Workload, folder: Path) -> Path:
+    OnnxRuntime().export(result.model, workload.example, result.encoding, workload.calibration, folder, CPU)
+    return folder / "model.onnx"
+
+
+def stored(result: Compressed, workload: Workload) -> int:
+    with tempfile.TemporaryDirectory() as folder:
+        return export(result, workload, Path(folder)).stat().st_size
 
 
 def matrices(model: nn.Module) -> list[Tensor]:
@@ -65,10 +76,12 @@ def few_values(before: Compressed, after: Compressed, workload: Workload) -> Non
     assert all(len(weight.unique()) <= 16 for weight in large)
     assert all(len(weight.unique()) > 16 for weight in matrices(before.model))
     assert after.encoding.codebook == 16
+    assert stored(after, workload) < 0.8 * stored(before, workload)
 
 
 def fewer_bits(before: Compressed, after: Compressed, workload: Workload) -> None:
     assert after.encoding.weight_bits < before.encoding.weight_bits
+    assert stored(after, workload) < 0.8 * stored(before, workload)
 
 
 class Row(NamedTuple):
@@ -175,10 +188,7 @@ def test_is_a_plain_model(kind: str, model: str) -> None:
 @every_model
 def test_runs_in_the_runtime_as_in_torch(kind: str, model: str, tmp_path: Path) -> None:
     result, data = compressed(kind, model), workload(model)
-    folder = tmp_path / "artifact"
-    folder.mkdir()
-    OnnxRuntime().export(result.model, data.example, result.encoding, data.calibration, folder, CPU)
-    session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(export(result, data, tmp_path), providers=["CPUExecutionProvider"])
     given = session.run(None, {session.get_inputs()[0].name: data.validation.inputs[0].numpy()})[0]
     wanted = predict(result.model, data.validation)
     if result.encoding.scheme == "float":
@@ -188,9 +198,10 @@ def test_runs_in_the_runtime_as_in_torch(kind: str, model: str, tmp_path: Path) 
 
 
 @every_technique
-def test_refuses_a_model_without_weights(kind: str) -> None:
+def test_refuses_a_model_without_weights(kind: str, tmp_path: Path) -> None:
+    nothing = workload_of(NoWeights())
     with pytest.raises(Refusal, match=r"\w+ \w+"):
-        compress(sample(kind), workload_of(NoWeights()))
+        export(compress(sample(kind), nothing), nothing, tmp_path)
 
 
 @every_technique

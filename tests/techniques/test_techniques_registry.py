@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from autoshrink.core import Encoding, Range, Recipe, Setting, Space, SpecError, Step
 from autoshrink.core.recipe import Scalar
 from autoshrink.techniques import registry
-from autoshrink.techniques.base import Stage
 from autoshrink.techniques.registry import canonical, check_recipe, check_space, draw, techniques_of
 
 # Settings of a technique, and which of them have no effect beside the others.
@@ -27,6 +26,12 @@ CASES: list[tuple[str, dict[str, object], set[str]]] = [
     ("magnitude_pruning", {"pattern": "2:4", "sparsity": 0.3, "scope": "layer"}, {"sparsity", "scope"}),
     ("distillation", {"alpha": 0.2}, set()),
     ("weight_sharing", {"entries": 64, "epochs": 3}, set()),
+    ("quantization", {}, {"block_size"}),
+    (
+        "quantization",
+        {"weight_bits": 16, "calibration": "entropy"},
+        {"scheme", "calibration", "granularity", "block_size", "qat_epochs"},
+    ),
 ]
 settings_of_a_technique = st.sampled_from(CASES).map(lambda case: Setting.model_validate({"kind": case[0], **case[1]}))
 recipes = st.lists(settings_of_a_technique, unique_by=lambda setting: setting.kind).map(
@@ -85,14 +90,10 @@ def test_what_has_an_effect_changes_the_key() -> None:
 
 
 def test_order_of_application() -> None:
-    kinds = ["weight_sharing", "distillation", "magnitude_pruning", "low_rank", "channel_pruning"]
+    kinds = ["quantization", "weight_sharing", "distillation", "magnitude_pruning", "low_rank", "channel_pruning"]
     settings = {"channel_pruning": {"ratio": 0.5}, "low_rank": {"energy": 0.9}}
     recipe = Recipe(steps=tuple(Setting.model_validate({"kind": kind, **settings.get(kind, {})}) for kind in kinds))
     assert [item.kind for item in techniques_of(recipe)] == list(reversed(kinds))
-    if "quantization" in registry.kinds():
-        last = [registry.technique(kind) for kind in ("weight_sharing", "quantization")]
-        assert last[0].stage == last[1].stage == Stage.ENCODING
-        assert last[0].order < last[1].order
 
 
 BAD_SPACES = {
@@ -127,6 +128,7 @@ steps:
   - {kind: magnitude_pruning, optional: true, pattern: [unstructured, '2:4'], sparsity: {low: 0.3, high: 0.9}}
   - {kind: distillation, optional: true, temperature: {low: 1, high: 8, log: true}, alpha: [0.1, 0.9], epochs: 2}
   - {kind: weight_sharing, optional: true, entries: [16, 32, 256], epochs: {low: 0, high: 3}}
+  - {kind: quantization, optional: true, weight_bits: [16, 8, 4], scheme: [static, weight_only], qat_epochs: [0, 2]}
 """
 
 
@@ -162,10 +164,12 @@ def test_what_is_drawn_is_canonical_valid_and_reproducible(seed: int) -> None:
     assert len(recorder.asked) == len(set(recorder.asked))
     for item, setting in zip(techniques_of(recipe), recipe.steps, strict=True):
         assert item.kind == setting.kind
-        assert f"{item.kind}.use" in recorder.asked
+        assert {f"{item.kind}.use", f"{item.kind}.format"} & set(recorder.asked)
     # What is not drawn has no place in the sampler's space, and what has no effect isn't asked for.
     unused = {step.kind for step in space().steps} - {step.kind for step in recipe.steps}
-    assert not [name for name in recorder.asked if name.split(".")[0] in unused and not name.endswith(".use")]
+    assert not [
+        name for name in recorder.asked if name.split(".")[0] in unused and not name.endswith((".use", ".format"))
+    ]
     pruning = recipe.setting("magnitude_pruning")
     if pruning is not None:
         assert ("magnitude_pruning.sparsity" in recorder.asked) == (pruning.params["pattern"] == "unstructured")
