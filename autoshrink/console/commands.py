@@ -128,9 +128,9 @@ def front(name: str | None, *, json: bool, plot: Path | None, store: str | None)
     if json:
         print(json_module.dumps(document, indent=1))
     else:
-        print_front(Console(), found, title=f"Front of {kept.name}", confirmed=document["confirmed"])
+        print_front(_console(), found, title=f"Front of {kept.name}", confirmed=document["confirmed"])
         tried = len(found.judged) - 1
-        Console().print(f"[dim]{tried} candidates finished of {target.search.candidates} wanted[/dim]")
+        _console().print(f"[dim]{tried} candidates finished of {target.search.candidates} wanted[/dim]")
     return 0 if found.members else NO_FRONT
 
 
@@ -155,7 +155,7 @@ def pick(
     kept = Store.open(root, name)
     target, found, document = load_front(kept)
     candidate = _chosen(found, number, prefer)
-    console = Console()
+    console = _console()
     console.print(f"Candidate {candidate.id} of {kept.name}: {candidate.recipe.describe()}", highlight=False)
     console.print(measurement_table(candidate.metrics, {"accuracy": _scores(candidate)}, ""))
     folder = kept.artifact_folder(candidate)
@@ -186,7 +186,7 @@ def measure(model: Path, on: str, *, json: bool) -> int:
         metrics = {name: metric.model_dump() for name, metric in found.metrics.items()}
         print(json_module.dumps({"hardware": about, "metrics": metrics, "conditions": found.conditions}, indent=1))
     else:
-        Console().print(measurement_table(found.metrics, found.conditions, f"{model} on {hardware.name}"))
+        _console().print(measurement_table(found.metrics, found.conditions, f"{model} on {hardware.name}"))
     return 0
 
 
@@ -199,7 +199,7 @@ def apply(path: Path, target_path: Path, *, to: Path | None, json: bool) -> int:
     if json:
         print(json_module.dumps(applied.document(), indent=1))
         return 0
-    console = Console()
+    console = _console()
     console.print(f"{applied.recipe.describe()}", highlight=False)
     conditions = {"accuracy": applied.accuracy, "artifact": applied.artifact.key}
     console.print(measurement_table(applied.measurement.metrics, conditions, ""))
@@ -239,8 +239,11 @@ def write_json(document: object, path: Path | None) -> None:
         raise SpecError(f"--json {path}: can't be written: {error}") from None
 
 
-def _console(json: Path | None) -> Console:
-    return Console(stderr=json is not None and str(json) == "-")
+def _console(json: Path | None = None) -> Console:
+    console = Console(stderr=json is not None and str(json) == "-")
+    if not console.is_terminal:  # a file or a pipe is as wide as the table
+        console.width = 160
+    return console
 
 
 def _chosen(found: Front, number: int | None, prefer: str) -> Candidate:

@@ -70,6 +70,7 @@ class Search:
         self._reference: work.Compressed | None = None
         self._running: dict[Work, _Flight] = {}
         self._latest: Candidate | None = None
+        self._stage = ""
 
     @property
     def candidates(self) -> list[Candidate]:
@@ -137,9 +138,9 @@ class Search:
                 flight = _Flight(self._next_id(), draw)
                 self._running[self.pool.compress(draw.recipe)] = flight
                 open_places -= 1
+            self._show("searching")
             if not self._running:
                 return
-            self._show("searching")
             for ended in self.pool.wait(list(self._running), timeout=1.0):
                 self._land(sampler, ended)
 
@@ -223,7 +224,8 @@ class Search:
             return
         made = self._stored(candidate)
         reference = None if candidate.id == 0 else self._reference
-        measured = self._on_device(lambda: self.pool.measure(made, reference, None, ("validation", "test")))
+        original = None if candidate.id == 0 else self._candidates[0].measurement
+        measured = self._on_device(lambda: self.pool.measure(made, reference, original, ("validation", "test")))
         confirmed = self._candidate(candidate.id, candidate.recipe, made, measured)
         self._finish(confirmed.model_copy(update={"facts": candidate.facts, "seconds": candidate.seconds}))
 
@@ -258,7 +260,7 @@ class Search:
 
     def _result(self, ref: Work, what: str) -> Any:
         while not self.pool.wait([ref], timeout=1.0):
-            self._show("measuring the original model")
+            self._show()
         answer = self.pool.take(ref)
         if answer.kind == "input":
             raise SpecError(answer.reason)
@@ -281,12 +283,13 @@ class Search:
                     ) from None
         raise AssertionError("unreachable")
 
-    def _show(self, stage: str) -> None:
+    def _show(self, stage: str | None = None) -> None:
+        self._stage = stage or self._stage
         settings, tried = self.target.search, max(len(self._candidates) - 1, 0)
         front = self.front() if self._candidates else None
         self.watcher.update(
             Progress(
-                stage=stage,
+                stage=self._stage,
                 finished=tried,
                 wanted=settings.candidates,
                 running=len(self._running),

@@ -148,15 +148,12 @@ class Store:
         found: dict[int, Candidate] = {}
         if not self._candidates.exists():
             return []
-        lines = self._candidates.read_bytes().split(b"\n")
+        # What follows the last line's end is a record that its writer was killed in the middle of.
+        *lines, _ = self._candidates.read_bytes().split(b"\n")
         for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
             try:
                 candidate = Candidate.model_validate_json(line)
             except ValidationError as error:
-                if number == len(lines):  # the writer was killed in the middle of this line
-                    break
                 raise AutoshrinkError(f"{self._candidates}:{number}: damaged record: {error}") from None
             found[candidate.id] = candidate
         return sorted(found.values(), key=lambda candidate: candidate.id)

@@ -14,6 +14,7 @@ from autoshrink.search.engine import Search
 from autoshrink.search.report import front_of, report
 from autoshrink.search.store import Store
 from autoshrink.search.watcher import Silent, Watcher
+from autoshrink.search.work import workload_of
 from autoshrink.search.workers import Pool
 from autoshrink.techniques.registry import check_space, draw
 from autoshrink.tracking.tracker import Tracker
@@ -35,10 +36,11 @@ class Finished:
 
 
 def check(target: Target) -> None:
-    """Check everything about a target that can be checked without loading the model.
+    """Check everything about a target that can be checked before any work: space, runtime, device, model and data.
 
     Raises:
-        SpecError: an unknown technique, setting, backend or option, or a space that the device can't execute.
+        SpecError: an unknown technique, setting, backend or option, a space that the device can't execute, or a model,
+            weights, data or metric that can't be used.
         BackendUnavailable: the runtime is not installed.
     """
     check_space(target.search.space)
@@ -49,6 +51,7 @@ def check(target: Target) -> None:
         draw(target.search.space, _First(), lambda encoding: runtime.accepts(encoding, target.hardware))
     except Refusal as refusal:
         raise target.source.error(("search", "space"), f"{target.hardware.name} can't execute it: {refusal}") from None
+    workload_of(target)
 
 
 def run(
