@@ -63,23 +63,24 @@ class Transformer(nn.Module):
 
 
 class Attention(nn.Module):
-    """Attention written by hand, whose code fixes the width of its heads."""
+    """Attention written by hand, whose code wants as many features in its heads as come in."""
 
     def __init__(self, width: int = 16, heads: int = 2) -> None:
         super().__init__()
-        self.heads, self.width = heads, width
+        self.heads = heads
         self.embed = nn.Linear(8, width)
         self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
         self.wide = nn.Linear(width, 4 * width)
         self.narrow = nn.Linear(4 * width, width)
         self.head = nn.Linear(width, 10)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.embed(x.squeeze(1))
-        parts = self.qkv(x).reshape(len(x), 8, 3, self.heads, self.width // self.heads)
+        parts = self.qkv(x).reshape(len(x), 8, 3, self.heads, x.shape[2] // self.heads)
         query, key, value = parts.permute(2, 0, 3, 1, 4)
         mixed = functional.scaled_dot_product_attention(query, key, value)
-        x = x + mixed.transpose(1, 2).reshape(len(x), 8, self.width)
+        x = x + self.out(mixed.transpose(1, 2).reshape(x.shape))
         x = x + self.narrow(functional.gelu(self.wide(x)))
         return self.head(x.mean(1))
 

@@ -224,9 +224,25 @@ class Recurrent(nn.Module):
         return self.head(self.rnn(x.squeeze(1))[0][:, -1])
 
 
+class Picky(nn.Module):
+    """Works at one width only, and checks it where no module shows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Linear(64, 32)
+        self.head = nn.Linear(32, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.inner(x.flatten(1))
+        if x.shape[1] != 32:
+            raise ValueError("32 features, please")
+        return self.head(x)
+
+
 REFUSED = {
-    "no weights": (NoWeights(), {}, "no layer's width can change"),
-    "no gradient": (Opaque(), {}, "no layer's width can change"),
+    "fixed everywhere": (Picky(), {}, "no layer's width can change"),
+    "no weights": (NoWeights(), {}, "no gradient flows from the outputs"),
+    "no gradient": (Opaque(), {}, "no gradient flows from the outputs"),
     "only the output layer": (nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), {}, "no layer's width can change"),
     "recurrent": (Recurrent(), {}, "no layer's width can change"),
     "too little": (mlp(), {"ratio": 0.02, "round_to": 16}, r"removes no channel when widths \(.*\) are rounded.* 16"),

@@ -42,12 +42,9 @@ class Channels:
         """How many channels there are in each head."""
         return self.size // self.heads
 
-    def score(self, importance: Callable[[Any], Tensor | None]) -> Tensor:
+    def score(self, importance: Callable[[Any], Tensor]) -> Tensor:
         """Give the importance of each unit relative to the group's mean, shape (units,)."""
-        scores = importance(self.group)
-        if scores is None:
-            return torch.ones(self.units)
-        by_unit = scores.detach().double().view(self.heads, self.units).mean(0)
+        by_unit = importance(self.group).detach().double().view(self.heads, self.units).mean(0)
         # Relative to the group's mean: the layers' own scales would make one layer bear all the removal.
         return by_unit / by_unit.mean().clamp_min(torch.finfo(torch.double).tiny)
 
@@ -62,14 +59,23 @@ def coupled_channels(model: nn.Module, example: Split) -> tuple[torch_pruning.De
     try:
         with warnings.catch_warnings(), torch.enable_grad():
             warnings.simplefilter("ignore", UserWarning)  # about parameters outside of layers: those are pruned as well
-            # Multiplied, so that the outputs are nodes of their own even where a layer gives them.
-            graph.build_dependency(model, example, forward_fn=lambda m, e: [o * 1.0 for o in outputs(m, e)])
+            graph.build_dependency(model, example, forward_fn=_traced)
             groups = list(graph.get_all_groups())
     except _TRACING_ERRORS as error:
         raise Refusal(f"channel_pruning can't follow this model's layers: {type(error).__name__}: {error}") from error
     shared = shared_parameters(model)
     found = (_channels(graph, group, shared) for group in groups)
     return graph, [channels for channels in found if channels is not None]
+
+
+def _traced(model: nn.Module, example: Split) -> list[Tensor]:
+    results = [result for result in outputs(model, example) if result.is_floating_point()]
+    if not any(result.requires_grad for result in results):
+        raise Refusal(
+            "channel_pruning: no gradient flows from the outputs to the weights, by which layers are followed"
+        )
+    # Multiplied, so that the outputs are nodes of their own even where a layer gives them.
+    return [result * 1.0 for result in results if result.requires_grad]
 
 
 def _channels(graph: torch_pruning.DependencyGraph, group: Any, shared: set[int]) -> Channels | None:
