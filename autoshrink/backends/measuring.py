@@ -68,7 +68,7 @@ def measure(
     Latency is that of one example. With a reference, both are timed in turn, and when the reference's latency on the
     quiet device is given, the artifact's latency is that times the measured ratio: what slows the whole machine for a
     while, such as other candidates in training, slows both and leaves the ratio alone. Where the machine never was
-    quiet (``conditions["quiet"]``), the band reaches from what the model would take on a core of its own to what it took.
+    quiet (``conditions["quiet"]``), the band reaches from what the model may take on a quiet core to what it took.
 
     Energy is measured where the processor's counters can be read; else it is modelled as latency times the power that
     the profile states, within the profile's band, and marked so.

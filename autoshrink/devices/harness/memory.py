@@ -19,6 +19,7 @@ __all__ = ["Gauge"]
 
 _RUNS = 3
 _SECONDS = 0.06
+_LITTLE = 2 << 20
 
 
 class _Mallinfo(ctypes.Structure):
@@ -54,7 +55,7 @@ class Gauge:
         peak is the most that the heap holds beyond that in some runs, read by a second thread without pause: within 3 %
         of a count of every malloc and free, and the same within 1 % from process to process, where the resident set
         differs by 20 % because freed memory stays in it. Added are resident pages of mapped files of the artifact, and
-        what the runtime took from the system without malloc.
+        what the runtime took from the system without malloc, if that is more than 2 MiB and half the heap.
 
         Args:
             load: loads the artifact.
@@ -77,9 +78,9 @@ class Gauge:
         kept = self.held() - before
         self._settle()
         mapped = _mapped(file.parent)
-        # A little more is no memory of the artifact, but pages of freed memory around live memory.
+        # A little more is no memory of the artifact: pages of freed memory around live memory, and Python's own.
         beyond = self._private() - private - kept if self.exact else 0
-        beyond = beyond if beyond > max(1 << 20, kept // 4) else 0
+        beyond = beyond if beyond > max(_LITTLE, kept // 2) else 0
         return {
             "peak": max(running[0] - before, kept) + mapped + beyond,
             "kept": kept,

@@ -151,7 +151,8 @@ def race(
                 moved = time.perf_counter()
     if collected:
         gc.enable()
-    slowdown = float(np.median(contenders["artifact"].beside)) / canary
+    beside = [value for contender in contenders.values() for value in contender.beside if value < np.inf]
+    slowdown = float(np.median(beside)) / canary if beside else 1.0
     return {**result, "quiet": quiet, "rounds": number, "canary": canary, "slowdown": slowdown}
 
 

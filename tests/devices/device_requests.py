@@ -1,0 +1,24 @@
+"""Requests for the small linear model of the device tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ADAPTER = Path(__file__).with_name("linear_adapter.py")
+QUICK = {"width": 0.1, "rounds": 12, "seconds": 0.05, "patience": 0.1, "block": 0.0002, "loads": 2}
+Ask = Callable[..., tuple[dict[str, Any], dict[str, np.ndarray]]]
+
+
+def request(**changes: Any) -> dict[str, Any]:
+    """Ask for nothing but a load and a run, and for what is given."""
+    plain: dict[str, Any] = {"artifact": ["artifact", "weights.npz"], "reference": None, "options": {}, "example": None}
+    plain |= {"wants": [], "predict": [], "batch": 16, "threads": 1, "pin": True}
+    plain |= {
+        "stopwatch": {**QUICK, "canary": None, "reference": None},
+        "energy": {"counters": "/none", "seconds": 0.02},
+    }
+    return plain | changes
