@@ -31,6 +31,7 @@ _BINS = 2048
 _CUT = 1e-4
 """The share of values that the percentile method cuts off, both ends together."""
 _STEP = 16
+_MOST_CLIPPED = 0.01
 _TINY = 1e-9
 
 
@@ -104,7 +105,9 @@ def _by_entropy(counts: np.ndarray, span: Span) -> Span:
     if not counts.sum():
         return span
     levels = 128 if span[0] < 0 < span[1] else 255
-    ends = [*range(levels, _BINS, _STEP), _BINS]
+    # Everything clipped to one value would have no divergence at all.
+    least = int(np.searchsorted(np.cumsum(counts), counts.sum() * (1 - _MOST_CLIPPED))) + 1
+    ends = [*range(max(levels, least), _BINS, _STEP), _BINS]
     best = min(ends, key=lambda end: _divergence(counts, end, levels))
     threshold = best / _BINS * max(abs(span[0]), abs(span[1]))
     return max(span[0], -threshold), min(span[1], threshold)

@@ -12,7 +12,7 @@ from torch import nn
 
 from autoshrink.backends.onnxruntime.rewrite import fix_shapes, fold_norms, name_pooling
 from autoshrink.backends.onnxruntime.sessions import Feed, probe, simplify
-from autoshrink.backends.onnxruntime.tracing import EXPORTERS, input_names, trace, without_fast_paths
+from autoshrink.backends.onnxruntime.tracing import EXPORTERS, Traced, input_names, trace, without_fast_paths
 from autoshrink.core import Refusal
 from autoshrink.models.splits import Split, forward
 
@@ -20,6 +20,7 @@ __all__ = ["Exported", "export_float", "feeds_of"]
 
 _TOLERANCE = 1e-4
 _BATCHES = (2, 3)
+_DOUBTFUL = 64
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,9 @@ class Exported:
 def export_float(model: nn.Module, example: Split, examples: Split, modules: Iterable[str] = ()) -> Exported:
     """Export a module and check the graph against it, on a batch of one example and on one of three.
 
+    Where the model's own code branches on what a tensor holds, the fast exporter would keep one branch only: then the
+    other one is asked, and if that can't follow either, the fast one's graph has to agree on many examples.
+
     Args:
         model: in eval mode, on the CPU.
         example: one example.
@@ -49,23 +53,38 @@ def export_float(model: nn.Module, example: Split, examples: Split, modules: Ite
     largest = max(_BATCHES)
     source = examples.rows(slice(0, largest)) if len(examples) >= largest else _repeat(example, largest)
     batches = [source.rows(slice(0, size)) for size in _BATCHES]
-    names = tuple(input_names(model, example))
-    modules = tuple(modules)
-    reasons = []
+    names, modules = tuple(input_names(model, example)), tuple(modules)
+    reasons: list[str] = []
+    doubtful: Exported | None = None
     for exporter in EXPORTERS:
         try:
-            graph, inputs_of = trace(model, batches[0], exporter, modules)
-            first, second = (dict(zip(names, batch.arrays(), strict=True)) for batch in batches)
-            fix_shapes(graph, (first, second))
-            plain = simplify(graph, [name for name in inputs_of.values() if name not in names])
-            fold_norms(plain)
-            name_pooling(plain)
+            traced = trace(model, batches[0], exporter, modules)
+            plain = _plain(traced, batches, names)
             difference = _difference(plain, model, [example, batches[1]], names)
         except Refusal as refusal:
             reasons.append(str(refusal))
             continue
-        return Exported(plain, example, names, inputs_of, exporter, difference)
+        found = Exported(plain, example, names, traced.inputs_of, exporter, difference)
+        if not traced.doubtful:
+            return found
+        doubtful = found
+    if doubtful is not None:
+        try:
+            _difference(doubtful.model, model, list(examples.rows(slice(0, _DOUBTFUL)).batches(1)), names)
+        except Refusal as refusal:
+            reasons.append(f"where the model's own code branches on what a tensor holds, {refusal}")
+        else:
+            return doubtful
     raise Refusal("; ".join(dict.fromkeys(reasons)))
+
+
+def _plain(traced: Traced, batches: list[Split], names: tuple[str, ...]) -> ir.Model:
+    first, second = (dict(zip(names, batch.arrays(), strict=True)) for batch in batches)
+    fix_shapes(traced.model, (first, second))
+    plain = simplify(traced.model, [name for name in traced.inputs_of.values() if name not in names])
+    fold_norms(plain)
+    name_pooling(plain)
+    return plain
 
 
 def feeds_of(split: Split, names: tuple[str, ...], size: int) -> Iterable[Feed]:

@@ -24,6 +24,7 @@ from autoshrink.core import Refusal
 __all__ = ["affine", "encode_static"]
 
 _FUSED = ("Relu", "Clip")
+_FUSED_TO_GEMM = (*_FUSED, "Elu", "HardSigmoid", "LeakyRelu", "Selu", "Sigmoid", "Softplus", "Softsign", "Tanh")
 _KEEPS_RANGE = ("Flatten", "MaxPool", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
 _OWN_RANGE = ("Add", "AveragePool", "Concat", "GlobalAveragePool", "LeakyRelu", "Mul", "Sigmoid")
 _BIAS_ROOM = 2.0**30
@@ -106,7 +107,7 @@ def _make_plan(graph: ir.Graph) -> _Plan:
             assert source is not None
             plan.layers.append(node)
             plan.roots.setdefault(source, source)
-            if node.op_type == "Conv":  # a convolution is fused only where its output is int8 again
+            if _gives_integers(node):
                 output = _after_activation(node)
                 plan.roots[output] = output
                 plan.integer.add(output)
@@ -128,6 +129,15 @@ def _is_layer(node: ir.Node) -> bool:
         return is_plain_matmul(node)
     weight, *bias = [array_of(value) for value in node.inputs[1:]]
     return weight is not None and weight.dtype == np.float32 and all(item is not None for item in bias)
+
+
+def _gives_integers(node: ir.Node) -> bool:
+    """Whether the runtime executes a layer in integers only if its output is int8 again.
+
+    So it is with every convolution, and with a Gemm before an activation that else would be fused to it in float.
+    """
+    users = [user.op_type for user, _ in node.outputs[0].uses()]
+    return node.op_type == "Conv" or (node.op_type == "Gemm" and len(users) == 1 and users[0] in _FUSED_TO_GEMM)
 
 
 def _after_activation(node: ir.Node) -> ir.Value:

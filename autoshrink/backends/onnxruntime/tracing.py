@@ -9,6 +9,7 @@ import logging
 import tempfile
 import warnings
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,24 +17,35 @@ import onnx
 import onnx_ir as ir
 import torch
 from torch import Tensor, nn
+from torch.jit._trace import TracerWarning
 
 from autoshrink.core import Refusal
 from autoshrink.models.splits import Split, forward
 
-__all__ = ["EXPORTERS", "OPSET", "input_names", "trace", "without_fast_paths"]
+__all__ = ["EXPORTERS", "OPSET", "Traced", "input_names", "trace", "without_fast_paths"]
 
 EXPORTERS = ("torchscript", "dynamo")
 """The order in which they are tried: the first takes 0.05 s where the second takes 1 to 7 s."""
 OPSET = 21
 _TORCHSCRIPT_OPSET = 20
 _MARK = ("autoshrink", "Mark")
+_TORCH = Path(torch.__file__).parent
 # A user's forward() may raise any of these while it is traced, and so may the exporters.
 _ERRORS = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
 
-def trace(
-    model: nn.Module, example: Split, exporter: str, marked: Iterable[str] = ()
-) -> tuple[ir.Model, dict[str, str]]:
+@dataclass(frozen=True)
+class Traced:
+    """A graph as the exporter wrote it."""
+
+    model: ir.Model
+    inputs_of: dict[str, str]
+    """The value that is the first input of each marked module that was called as a module."""
+    doubtful: bool
+    """Whether the model's own code asked for a tensor's content, so that the trace may hold for some examples only."""
+
+
+def trace(model: nn.Module, example: Split, exporter: str, marked: Iterable[str] = ()) -> Traced:
     """Export a module with a free batch dimension; its one output is what `forward` gives.
 
     Args:
@@ -42,9 +54,6 @@ def trace(
         exporter: one of `EXPORTERS`.
         marked: names of modules whose input is looked for in the graph.
 
-    Returns:
-        The graph, and the value that is the first input of each marked module that was called as a module.
-
     Raises:
         Refusal: the exporter can't follow the model.
     """
@@ -52,7 +61,7 @@ def trace(
     output = "output" if "output" not in names else "output_0"
     exporting = _by_torchscript if exporter == "torchscript" else _by_dynamo
     try:
-        with _quiet(), without_fast_paths(), _marks(model, frozenset(marked), exporter), torch.no_grad():
+        with without_fast_paths(), _marks(model, frozenset(marked), exporter), torch.no_grad(), _quiet() as warned:
             graph = ir.from_proto(exporting(_Positional(model, example.names).eval(), example, names, output))
     except _ERRORS as error:
         first = str(error).strip().partition("\n")[0]
@@ -61,7 +70,8 @@ def trace(
     for value in (*graph.graph.inputs, *graph.graph.outputs):
         if value.shape is not None and len(value.shape):
             value.shape = ir.Shape(["batch", *value.shape[1:]])
-    return graph, _take_marks(graph)
+    doubts = (item for item in warned if issubclass(item.category, TracerWarning))
+    return Traced(graph, _take_marks(graph), any(not Path(item.filename).is_relative_to(_TORCH) for item in doubts))
 
 
 def input_names(model: nn.Module, example: Split) -> list[str]:
@@ -119,24 +129,27 @@ def _by_dynamo(model: nn.Module, example: Split, names: list[str], output: str) 
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    log = logging.getLogger("torch")
-    level = log.level
-    onnx_log = logging.getLogger("torch.onnx")
-    onnx_level = onnx_log.level
+def _quiet() -> Iterator[list[warnings.WarningMessage]]:
+    """Keep both exporters from writing to the terminal, and collect their warnings."""
+    loggers = [logging.getLogger(name) for name in ("torch", "torch.onnx")]
+    levels = [logger.level for logger in loggers]
+    nowhere = io.StringIO()
     with (
-        warnings.catch_warnings(),
-        contextlib.redirect_stdout(io.StringIO()),
-        contextlib.redirect_stderr(io.StringIO()),
+        warnings.catch_warnings(record=True) as warned,
+        contextlib.redirect_stdout(nowhere),
+        contextlib.redirect_stderr(nowhere),
     ):
-        warnings.simplefilter("ignore")
-        log.setLevel(logging.CRITICAL)
-        onnx_log.setLevel(logging.CRITICAL)
+        warnings.simplefilter("always")
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL)
+        # The exporter switches this log on again by itself, and it goes past Python's streams.
+        log, torch._C._jit_onnx_log = torch._C._jit_onnx_log, lambda *_: None
         try:
-            yield
+            yield warned
         finally:
-            log.setLevel(level)
-            onnx_log.setLevel(onnx_level)
+            torch._C._jit_onnx_log = log
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
 
 
 @contextlib.contextmanager

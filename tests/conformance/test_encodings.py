@@ -1,0 +1,263 @@
+"""Every encoding on every kind of net: it keeps the outputs and makes the file smaller, or refuses and says why."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from autoshrink.backends.registry import backend
+from autoshrink.core import Artifact, Encoding, Hardware, Refusal
+from autoshrink.core.hardware import Bits, Scheme
+from autoshrink.models.splits import Split, forward
+from autoshrink.techniques._torch.norms import fold
+
+CPU = Hardware(name="cpu", kind="cpu", backend="onnxruntime")
+
+
+class Residual(nn.Module):
+    """Convolutions with batch norms, a shortcut, pooling by a mean, and a channel that pruning left empty."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU())
+        self.one = nn.Sequential(nn.Conv2d(16, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU())
+        self.two = nn.Sequential(nn.Conv2d(16, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16))
+        self.head = nn.Linear(16, 10)
+        self.stem[0].weight.data[3] = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = functional.max_pool2d(self.stem(x), 2)
+        return self.head(torch.relu(x + self.two(self.one(x))).mean((2, 3)))
+
+
+class Mobile(nn.Module):
+    """Depthwise, grouped and pointwise convolutions, ReLU6, hard swish and a squeeze-and-excite gate."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wide = nn.Sequential(nn.Conv2d(3, 24, 1), nn.BatchNorm2d(24), nn.ReLU6())
+        self.depth = nn.Sequential(nn.Conv2d(24, 24, 3, padding=1, groups=24), nn.BatchNorm2d(24), nn.Hardswish())
+        self.gate = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(24, 24, 1), nn.Sigmoid())
+        self.grouped = nn.Conv2d(24, 24, 3, groups=4)
+        self.head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(24, 10))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.depth(self.wide(x))
+        return self.head(self.grouped(x * self.gate(x)))
+
+
+class Upsampling(nn.Module):
+    """A small U-Net: no fully connected layer, a transposed convolution, a concatenation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.down = nn.Conv2d(3, 16, 3, stride=2, padding=1)
+        self.up = nn.ConvTranspose2d(16, 8, 2, stride=2)
+        self.out = nn.Conv2d(11, 4, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(torch.cat([x, functional.leaky_relu(self.up(torch.relu(self.down(x))))], 1))
+
+
+class Signal(nn.Module):
+    """One-dimensional convolutions and average pooling."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv1d(4, 16, 5, padding=2),
+            nn.BatchNorm1d(16),
+            nn.ReLU(),
+            nn.AvgPool1d(2),
+            nn.Conv1d(16, 16, 3),
+            nn.GELU(),
+        )
+        self.head = nn.Linear(16, 5)
+
+    def forward(self, signal: Tensor) -> Tensor:
+        return self.head(self.body(signal).mean(-1))
+
+
+class Recurrent(nn.Module):
+    """Two recurrent layers in both directions."""
+
+    def __init__(self, kind: type[nn.GRU] | type[nn.LSTM]) -> None:
+        super().__init__()
+        self.body = kind(13, 16, num_layers=2, batch_first=True, bidirectional=True)
+        self.head = nn.Linear(32, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.body(x)[0].mean(1))
+
+
+class Text(nn.Module):
+    """A transformer on tokens and a mask, that takes and gives a dict; its embedding is also its output layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tokens = nn.Embedding(60, 32)
+        self.positions = nn.Parameter(torch.randn(1, 12, 32) * 0.1)
+        layer = nn.TransformerEncoderLayer(32, 4, 64, batch_first=True, activation="gelu")
+        self.body = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
+        self.head = nn.Linear(32, 60, bias=False)
+        self.head.weight = self.tokens.weight
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> dict[str, Tensor]:
+        x = self.body(self.tokens(input_ids) + self.positions, src_key_padding_mask=attention_mask == 0)
+        return {"hidden": x, "logits": self.head(x.mean(1))}
+
+
+class TwoInputs(nn.Module):
+    """A perceptron with batch norms on two inputs, that gives a tuple."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left = nn.Sequential(nn.Linear(20, 32), nn.BatchNorm1d(32), nn.ReLU())
+        self.right = nn.Sequential(nn.Linear(12, 32), nn.Tanh(), nn.Linear(32, 32, bias=False))
+        self.head = nn.Linear(32, 6)
+
+    def forward(self, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
+        x = self.left(left) * self.right(right)
+        return self.head(x), x
+
+
+def _images() -> Split:
+    return Split((torch.randn(48, 3, 10, 10),))
+
+
+def _words() -> Split:
+    mask = torch.arange(12)[None] < torch.randint(5, 13, (48, 1))
+    return Split((torch.randint(0, 60, (48, 12)), mask.long()), None, ("input_ids", "attention_mask"))
+
+
+NETS: dict[str, tuple[Callable[[], nn.Module], Callable[[], Split]]] = {
+    "residual": (Residual, _images),
+    "mobile": (Mobile, _images),
+    "upsampling": (Upsampling, _images),
+    "signal": (Signal, lambda: Split((torch.randn(48, 4, 32),))),
+    "gru": (lambda: Recurrent(nn.GRU), lambda: Split((torch.randn(48, 9, 13),))),
+    "lstm": (lambda: Recurrent(nn.LSTM), lambda: Split((torch.randn(48, 9, 13),))),
+    "text": (Text, _words),
+    "two_inputs": (TwoInputs, lambda: Split((torch.randn(48, 20), torch.randn(48, 12)))),
+}
+
+# The least signal-to-noise ratio in dB, and the most of the float file's size.
+ENCODINGS: dict[str, tuple[Encoding, float, float]] = {
+    "float32": (Encoding(), 90, 1),
+    "float16": (Encoding(weight_bits=16), 55, 0.75),
+    "static": (Encoding(scheme="static", weight_bits=8), 25, 0.75),
+    "static_per_tensor": (Encoding(scheme="static", weight_bits=8, granularity="per_tensor"), 20, 0.75),
+    "static_percentile": (Encoding(scheme="static", weight_bits=8, calibration="percentile"), 20, 0.75),
+    "static_entropy": (Encoding(scheme="static", weight_bits=8, calibration="entropy"), 15, 0.75),
+    "dynamic": (Encoding(scheme="dynamic", weight_bits=8), 25, 0.75),
+    "int8": (Encoding(scheme="weight_only", weight_bits=8), 30, 0.75),
+    "int8_per_tensor": (Encoding(scheme="weight_only", weight_bits=8, granularity="per_tensor"), 25, 0.75),
+    "int4": (Encoding(scheme="weight_only", weight_bits=4), 14, 0.6),
+    "int4_blocks_of_16": (Encoding(scheme="weight_only", weight_bits=4, block_size=16), 15, 0.65),
+}
+REFUSALS = {
+    ("upsampling", "dynamic"): "dynamic int8 finds no fully connected layer and no LSTM",
+}
+
+
+class Net(NamedTuple):
+    """A net with its data and its outputs in torch."""
+
+    name: str
+    model: nn.Module
+    examples: Split
+    outputs: np.ndarray
+    float_size: int = 0
+
+
+@pytest.fixture(scope="module", params=NETS)
+def net(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Net:
+    build, data = NETS[request.param]
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model, examples = build().eval(), data()
+        for module in model.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.running_var.uniform_(0.5, 2)
+                module.running_mean.normal_()
+    with torch.no_grad():
+        net = Net(request.param, model, examples, forward(model, examples).numpy())
+    return net._replace(float_size=export(net, Encoding(), tmp_path_factory.mktemp("net") / "float")[0].size)
+
+
+def export(net: Net, encoding: Encoding, folder: Path) -> tuple[Artifact, Path]:
+    folder.mkdir()
+    example = net.examples.rows(slice(0, 1))
+    artifact = backend("onnxruntime").export(net.model, example, encoding, net.examples, folder, CPU)
+    assert artifact.files == ("model.onnx",)
+    assert artifact.size == (folder / "model.onnx").stat().st_size
+    return artifact, folder / "model.onnx"
+
+
+def run(path: Path, examples: Split) -> np.ndarray:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    names = [item.name for item in session.get_inputs()]
+    given: np.ndarray = session.run(None, dict(zip(names, examples.arrays(), strict=True)))[0]
+    return given
+
+
+@pytest.mark.parametrize("name", ENCODINGS)
+def test_an_encoding_keeps_the_outputs_or_refuses(net: Net, name: str, tmp_path: Path) -> None:
+    encoding, least, share = ENCODINGS[name]
+    before = {key: value.clone() for key, value in net.model.state_dict().items()}
+    if (net.name, name) in REFUSALS:
+        with pytest.raises(Refusal, match=REFUSALS[net.name, name]):
+            export(net, encoding, tmp_path / "refused")
+        return
+    artifact, path = export(net, encoding, tmp_path / "one")
+
+    given = run(path, net.examples)
+    assert given.shape == net.outputs.shape
+    assert given.dtype == np.float32
+    noise = float(((given - net.outputs) ** 2).sum())
+    assert 10 * np.log10(float((net.outputs**2).sum()) / max(noise, 1e-30)) >= least
+    # The batch is free. Dynamic ranges are those of the whole batch, so that examples depend on each other.
+    tolerance = np.abs(net.outputs).max() * (0.2 if name == "dynamic" else 0.02)
+    for size in (1, 5):
+        part = run(path, net.examples.rows(slice(0, size)))
+        assert np.abs(part - given[:size]).max() <= tolerance
+
+    assert export(net, encoding, tmp_path / "again")[0].key == artifact.key
+    assert artifact.size <= share * net.float_size
+    if encoding.scheme in ("static", "dynamic"):
+        assert artifact.notes["in_float"] == 0
+        assert sum(artifact.notes["quantized"].values()) >= 1
+    after = net.model.state_dict()
+    assert all(torch.equal(before[key], after[key]) for key in before)
+
+
+@pytest.mark.parametrize(("bits", "scheme"), [(32, "float"), (8, "static"), (8, "dynamic"), (8, "weight_only")])
+def test_a_codebook_is_lossless_and_smaller(net: Net, bits: Bits, scheme: Scheme, tmp_path: Path) -> None:
+    if net.name in ("gru", "lstm") or (net.name, scheme) in REFUSALS:
+        pytest.skip("refused without a codebook too, or no technique shares its weights")
+    model = fold(copy.deepcopy(net.model), net.examples.rows(slice(0, 1)))
+    for parameter in model.parameters():
+        if parameter.numel() >= 512:
+            values = parameter.detach()
+            grid = torch.linspace(float(values.min()), float(values.max()), 16)
+            parameter.data = grid[(values[..., None] - grid).abs().argmin(-1)]
+    net = net._replace(model=model)
+    # The granularity that weight sharing needs, for both.
+    plain = Encoding(scheme=scheme, weight_bits=bits, granularity="per_tensor")
+    dense, dense_path = export(net, plain, tmp_path / "dense")
+    small, path = export(net, plain.model_copy(update={"codebook": 16}), tmp_path / "small")
+    assert small.notes["codebooks"] >= 1
+    assert small.size < dense.size
+    assert small.notes["executed"] == dense.notes["executed"]  # looked up when the file is loaded
+    np.testing.assert_array_equal(run(path, net.examples), run(dense_path, net.examples))
