@@ -31,7 +31,6 @@ class Session:
     def __init__(self, session: onnxruntime.InferenceSession, notes: dict[str, object]) -> None:
         self._session = session
         self._outputs = [output.name for output in session.get_outputs()]
-        self._run_options = onnxruntime.RunOptions()
         self.inputs: list[dict[str, object]] = [
             {
                 "name": item.name,
@@ -47,21 +46,20 @@ class Session:
         """Run one batch."""
         return list(self._session.run(self._outputs, arrays))
 
-    def bind(self, arrays: dict[str, np.ndarray]) -> Callable[[], None]:
-        """Prepare one batch for timing: inputs are where the runtime wants them, outputs stay there.
+    def bind(self, arrays: dict[str, np.ndarray]) -> Callable[[], object]:
+        """Prepare one batch for timing.
+
+        A plain run, as a user's own code does it: an I/O binding costs 20 to 35 µs more a call (onnxruntime 1.31), which
+        is more than a small model takes.
 
         Returns:
             A function that runs the batch once and returns when the outputs are complete.
         """
-        binding = self._session.io_binding()
-        for name, array in arrays.items():
-            binding.bind_cpu_input(name, np.ascontiguousarray(array))
-        for name in self._outputs:
-            binding.bind_output(name)
-        run, options = self._session.run_with_iobinding, self._run_options
+        feed = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+        run, outputs = self._session.run, self._outputs
 
-        def run_once() -> None:
-            run(binding, options)
+        def run_once() -> object:
+            return run(outputs, feed)
 
         return run_once
 
