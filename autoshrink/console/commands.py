@@ -13,7 +13,7 @@ from typing import Any
 from rich.console import Console
 
 from autoshrink.console.live import LiveView
-from autoshrink.console.tables import measurement_table, print_front
+from autoshrink.console.tables import measurement_table, print_front, short_conditions
 from autoshrink.core import (
     AutoshrinkError,
     Candidate,
@@ -186,7 +186,9 @@ def measure(model: Path, on: str, *, json: bool) -> int:
         metrics = {name: metric.model_dump() for name, metric in found.metrics.items()}
         print(json_module.dumps({"hardware": about, "metrics": metrics, "conditions": found.conditions}, indent=1))
     else:
-        _console().print(measurement_table(found.metrics, found.conditions, f"{model} on {hardware.name}"))
+        _console().print(
+            measurement_table(found.metrics, short_conditions(found.conditions), f"{model} on {hardware.name}")
+        )
     return 0
 
 

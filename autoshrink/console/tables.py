@@ -11,7 +11,7 @@ from rich.table import Table
 from autoshrink.core import COSTS, Candidate, Front, Metric, show_quantity
 from autoshrink.core.front import accuracy_of
 
-__all__ = ["front_table", "measurement_table", "print_front", "show_metric"]
+__all__ = ["front_table", "measurement_table", "print_front", "short_conditions", "show_metric"]
 
 
 def print_front(console: Console, front: Front, *, title: str, confirmed: bool) -> None:
@@ -85,8 +85,22 @@ def measurement_table(metrics: Mapping[str, Metric], conditions: Mapping[str, An
         exact = metric.low == metric.high
         table.add_row(name, show_quantity(metric.value, metric.unit), "exact" if exact else band, metric.origin)
     for name, value in conditions.items():
-        table.add_row(f"[dim]{name}[/dim]", f"[dim]{value}[/dim]", "", "")
+        table.add_row(name, str(value), style="dim")
     return table
+
+
+def short_conditions(conditions: Mapping[str, Any]) -> dict[str, str]:
+    """Pick the conditions that a person looks at first."""
+    shown = {name: str(conditions[name]) for name in ("threads", "cores", "rounds") if name in conditions}
+    if "p95" in conditions:
+        shown["95th percentile"] = show_quantity(conditions["p95"], "s")
+    if conditions.get("quiet") is False:
+        shown["machine"] = "busy while measuring: the band is wider"
+    for name, value in conditions.get("versions", {}).items():
+        shown[name] = str(value)
+    if "energy" in conditions:
+        shown["energy"] = str(conditions["energy"])
+    return shown
 
 
 def show_metric(metric: Metric) -> str:
