@@ -198,6 +198,16 @@ def test_runs_in_the_runtime_as_in_torch(kind: str, model: str, tmp_path: Path) 
 
 
 @every_technique
+@every_model
+def test_is_followed_by_torch_export(kind: str, model: str) -> None:
+    result, data = compressed(kind, model).model, workload(model)
+    inputs = data.validation.rows(slice(0, 4)).inputs
+    program = torch.export.export(result, inputs)
+    with torch.no_grad():
+        torch.testing.assert_close(program.module()(*inputs), result(*inputs), atol=1e-5, rtol=1e-4)
+
+
+@every_technique
 def test_refuses_a_model_without_weights(kind: str, tmp_path: Path) -> None:
     nothing = workload_of(NoWeights())
     with pytest.raises(Refusal, match=r"\w+ \w+"):

@@ -16,7 +16,7 @@ from autoshrink.core import Refusal
 from autoshrink.models.evaluate import outputs, predict
 from autoshrink.models.splits import Split
 from autoshrink.models.workload import Workload
-from autoshrink.techniques._torch.channels import coupled_channels
+from autoshrink.techniques._torch.channels import coupled_channels, remove
 from autoshrink.techniques._torch.gradients import fill_gradients
 from autoshrink.techniques._torch.norms import recalibrate
 from autoshrink.techniques.base import Context
@@ -224,6 +224,80 @@ class Recurrent(nn.Module):
         return self.head(self.rnn(x.squeeze(1))[0][:, -1])
 
 
+class Concat(nn.Module):
+    """Concatenations, and a flattening of channels and positions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(1, 12, 3, padding=1)
+        self.conv2 = nn.Conv2d(12, 8, 3, padding=1)
+        self.up = nn.ConvTranspose2d(20, 6, 2, 2)
+        self.norm = nn.BatchNorm2d(6)
+        self.head = nn.Linear(6 * 16, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        first = functional.relu(self.conv1(x))
+        both = torch.cat((first, functional.relu(self.conv2(first))), 1)
+        return self.head(functional.max_pool2d(self.norm(self.up(both)), 4).flatten(1))
+
+
+class Halves(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.wide = nn.Linear(64, 48)
+        self.head = nn.Linear(24, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        left, right = self.wide(x.flatten(1)).chunk(2, 1)
+        return self.head(torch.maximum(left, right))
+
+
+class Shuffled(nn.Module):
+    """Channels become positions, which the dependency graph does not know."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wide = nn.Conv2d(1, 32, 3, padding=1)
+        self.shuffle = nn.PixelShuffle(2)
+        self.inner = nn.Conv2d(8, 16, 3)
+        self.head = nn.Linear(16, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(functional.relu(self.inner(self.shuffle(self.wide(x)))).mean((2, 3)))
+
+
+@pytest.mark.parametrize("build", [Cnn, Concat, Halves, Shuffled, Grouped, mlp])
+def test_removing_channels_is_ignoring_them(build: type[nn.Module]) -> None:
+    torch.manual_seed(0)
+    model = build().eval()
+    example = workload_of(model).validation.rows(slice(0, 8))
+    graph, groups = coupled_channels(model, example)
+    assert groups
+    for index, channels in enumerate(groups):
+        ignoring, pruned = copy.deepcopy(model), copy.deepcopy(model)
+        units = list(range(0, channels.units, 3))
+        dropped = [unit + head * channels.units for head in range(channels.heads) for unit in units]
+        root = channels.group[0].dep
+        for dep, indices in graph.get_pruning_group(root.target.module, root.handler, dropped):
+            if dep.handler.__name__ == "prune_in_channels" and dep.target.name.split(" ")[0] in dict(
+                model.named_modules()
+            ):
+                layer = ignoring.get_submodule(dep.target.name.split(" ")[0])
+                with torch.no_grad():
+                    if isinstance(layer, nn.ConvTranspose2d):
+                        layer.weight[indices] = 0
+                    elif getattr(layer, "groups", 1) == 1:
+                        layer.weight[:, indices] = 0
+                    else:
+                        layer.weight[:, [i for i in indices if i < layer.weight.shape[1]]] = 0
+        other_graph, same = coupled_channels(pruned, example)
+        remove(other_graph, same[index], units)
+        if any(isinstance(dep.target.module, nn.GroupNorm) for dep, _ in channels.group):
+            assert outputs(pruned, example).shape == (8, 10)  # its statistics are over channels
+        else:
+            torch.testing.assert_close(outputs(pruned, example), outputs(ignoring, example), atol=1e-5, rtol=1e-4)
+
+
 class Picky(nn.Module):
     """Works at one width only, and checks it where no module shows."""
 
@@ -254,6 +328,22 @@ def test_refuses_with_a_reason(name: str) -> None:
     model, settings, reason = REFUSED[name]
     with pytest.raises(Refusal, match=reason):
         prune(model, **{"ratio": 0.5, **settings})
+
+
+def test_layers_around_a_recurrent_one_are_pruned() -> None:
+    class Around(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed = nn.Linear(8, 8)
+            self.rnn = nn.GRU(8, 12, batch_first=True)
+            self.inner = nn.Linear(12, 32)
+            self.head = nn.Linear(32, 10)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(functional.relu(self.inner(self.rnn(self.embed(x.squeeze(1)))[0][:, -1])))
+
+    pruned = prune(Around(), ratio=0.5)
+    assert (pruned.rnn.input_size, pruned.rnn.hidden_size, pruned.inner.out_features) == (8, 12, 16)
 
 
 def test_the_output_layer_and_the_inputs_are_never_groups() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import random
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -199,6 +201,11 @@ def test_fixed_settings_are_not_asked_for() -> None:
     recipe = draw(Space(steps=(Step.model_validate(step),)), recorder, lambda encoding: "")
     assert recorder.asked == []
     assert recipe.setting("distillation").params["epochs"] == 2
+
+
+def test_settings_are_checked_without_torch() -> None:
+    code = "import sys; from autoshrink.techniques.registry import kinds, technique; list(map(technique, kinds()))"
+    subprocess.run([sys.executable, "-c", f"{code}; sys.exit('torch' in sys.modules)"], check=True)
 
 
 def test_techniques_are_the_files_of_the_room() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +29,7 @@ class Channels:
     """One group of coupled channels: removing one removes it from every layer of the group.
 
     ``root`` is the layer that the group is known by, ``size`` its channels. Channels are removed in units of ``heads``
-    channels, one of each attention head or convolution group, so that all of these stay equally wide.
+    channels, one of each attention head, convolution group or half that is split off, so that these stay equally wide.
     """
 
     root: str
@@ -60,12 +60,28 @@ def coupled_channels(model: nn.Module, example: Split) -> tuple[torch_pruning.De
         with warnings.catch_warnings(), torch.enable_grad():
             warnings.simplefilter("ignore", UserWarning)  # about parameters outside of layers: those are pruned as well
             graph.build_dependency(model, example, forward_fn=_traced)
-            groups = list(graph.get_all_groups())
     except _TRACING_ERRORS as error:
         raise Refusal(f"channel_pruning can't follow this model's layers: {type(error).__name__}: {error}") from error
     shared = shared_parameters(model)
-    found = (_channels(graph, group, shared) for group in groups)
+    found = (_channels(graph, group, shared) for group in _groups(graph))
     return graph, [channels for channels in found if channels is not None]
+
+
+def _groups(graph: torch_pruning.DependencyGraph) -> Iterator[Any]:
+    seen = set()
+    for module in list(graph.module2node):
+        if isinstance(module, (nn.modules.conv._ConvNd, nn.Linear)) and module not in seen:
+            group = _group(graph, module, range(graph.get_out_channels(module)))
+            if group is not None:
+                seen |= {dep.target.module for dep, _ in group if graph.is_out_channel_pruning_fn(dep.handler)}
+                yield group
+
+
+def _group(graph: torch_pruning.DependencyGraph, module: nn.Module, indices: Iterable[int]) -> Any:
+    try:
+        return graph.get_pruning_group(module, graph.get_pruner_of_module(module).prune_out_channels, list(indices))
+    except _TRACING_ERRORS:
+        return None  # an operation in between, such as a recurrent layer, that the library takes for another
 
 
 def _traced(model: nn.Module, example: Split) -> list[Tensor]:
@@ -91,16 +107,29 @@ def _channels(graph: torch_pruning.DependencyGraph, group: Any, shared: set[int]
     )
     if any(id(parameter) in shared for parameter in held):
         return None  # it would be parted from the layer that it is tied to
+    if any(max(indices) >= _size(graph, dep) for dep, indices in group):
+        return None  # an operation that changes the number of channels, which the library does not know
     root = group[0].dep.target
     size = len(group[0].idxs)
-    heads = math.lcm(*(_heads(graph, dep.target.module) for dep, _ in group))
-    straight = all(len(indices) == size for _, indices in group)
-    if size % heads or (heads > 1 and not straight):
+    heads = math.lcm(*(_heads(target.module) for target in targets))
+    # Halves of one layer that are combined later are coupled with each other.
+    coupled = sorted(_group(graph, root.module, [0])[0].idxs)
+    if len(coupled) > 1:
+        if heads > 1 or coupled != list(range(0, size, max(1, size // len(coupled)))):
+            return None
+        heads = len(coupled)
+    elif heads > 1 and any(len(indices) != size for _, indices in group):
         return None
-    return Channels(graph._module2name[root.module], size, heads, group)
+    return Channels(graph._module2name[root.module], size, heads, group) if size % heads == 0 else None
 
 
-def _heads(graph: torch_pruning.DependencyGraph, module: nn.Module) -> int:
+def _size(graph: torch_pruning.DependencyGraph, dep: Any) -> float:
+    into = graph.is_in_channel_pruning_fn(dep.handler) and not graph.is_out_channel_pruning_fn(dep.handler)
+    size = graph.get_in_channels(dep.target) if into else graph.get_out_channels(dep.target)
+    return math.inf if size is None else float(size)
+
+
+def _heads(module: nn.Module) -> int:
     heads: Any = 1
     if isinstance(module, nn.MultiheadAttention):
         heads = module.num_heads

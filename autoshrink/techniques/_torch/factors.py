@@ -20,6 +20,7 @@ RankRule: TypeAlias = Callable[[Tensor], int]
 """Gives the rank that is kept, knowing the singular values in descending order."""
 _MINOR = 0.1
 """Share of the model's parameters."""
+_THIN = 32
 _PLAIN = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
@@ -55,9 +56,9 @@ def called_layers(model: nn.Module, example: Split) -> list[Layer]:
     """List the linear layers and ungrouped convolutions that may be replaced by others.
 
     Left out is what is not called as a module, such as the projections of attention; weights that several layers
-    share; and minor layers at thin ends of the model, where the first has fewer inputs than outputs or the last fewer
+    share; and small layers at thin ends of the model, where the first has fewer inputs than outputs or the last fewer
     outputs than inputs. Little is saved there, and a lower rank blinds the model to some inputs or ties some classes to
-    others.
+    others: a CNN for ten digits recovered to 44 % with its classifier at rank 2, and to 99 % without touching it.
     """
     shared = shared_parameters(model)
     ends = {tensor.data_ptr() for tensor in example.inputs}
@@ -89,13 +90,14 @@ def called_layers(model: nn.Module, example: Split) -> list[Layer]:
 
     minor = _MINOR * sum(parameter.numel() for parameter in model.parameters())
 
-    def is_minor_end(name: str) -> bool:
+    def is_thin_end(name: str) -> bool:
         weight = found[name].module.weight
         wide_out, wide_in = weight.shape[:2]
         thin = taken[name] if wide_in < wide_out else given[name]
-        return wide_in != wide_out and thin.data_ptr() in ends and weight.numel() < minor
+        small = weight.numel() < minor or min(wide_in, wide_out) <= _THIN
+        return wide_in != wide_out and thin.data_ptr() in ends and small
 
-    return [layer for name, layer in found.items() if not is_minor_end(name)]
+    return [layer for name, layer in found.items() if not is_thin_end(name)]
 
 
 def factorize(layer: Layer, decomposition: Literal["tucker", "svd"], rank_of: RankRule) -> nn.Sequential | None:
