@@ -25,7 +25,6 @@ def device(hardware: Hardware) -> Device:
     local = Local()
     if hardware.threads > local.cores:
         raise DeviceError(
-            f"{hardware.name} wants {hardware.threads} threads, each on a core of its own, and this machine has "
-            f"{local.cores} core{'s' if local.cores > 1 else ''}: take a profile with fewer threads"
+            f"{hardware.name} needs {hardware.threads} cores, one for each thread, and this machine has {local.cores}"
         )
     return local

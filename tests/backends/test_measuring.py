@@ -128,7 +128,7 @@ def test_the_fingerprint_changes_with_the_profile_and_only_then() -> None:
     ("changes", "message"),
     [
         ({}, ""),
-        ({"threads": 4096}, "wants 4096 threads"),
+        ({"threads": 4096}, "needs 4096 cores"),
         ({"device": "adb://1"}, "adb is not supported"),
         ({"backend": "abacus"}, "no backend 'abacus'"),
         ({"options": {"providers": ["CUDAExecutionProvider"]}}, "CUDAExecutionProvider"),

@@ -128,7 +128,7 @@ def test_the_fingerprint_shows_what_matters_and_stays_the_same() -> None:
 def test_a_profile_finds_its_device_or_says_what_is_missing() -> None:
     plain: dict[str, Any] = {"name": "box", "kind": "cpu", "backend": "onnxruntime"}
     assert isinstance(device(Hardware(**plain)), Local)
-    with pytest.raises(DeviceError, match=rf"box wants 4096 threads.* this machine has {Local().cores} core"):
+    with pytest.raises(DeviceError, match=rf"box needs 4096 cores.* this machine has {Local().cores}"):
         device(Hardware(**plain, threads=4096))
     for name in ("ssh://me@board", "adb://1234", "emulated"):
         with pytest.raises(SpecError, match=r"is not supported by this version \(supported: local\)"):
