@@ -55,6 +55,7 @@ def _pruned(position: float) -> dict[str, Sequence[Scalar] | float]:
 
 PRESETS: tuple[Mapping[str, Sequence[Scalar] | float], ...] = (
     _STATIC,
+    _pruned(0.35),
     _pruned(0.5),
     _pruned(0.75),
     {"weight_sharing.use": (True,), **_pruned(0.5)},
@@ -63,4 +64,4 @@ PRESETS: tuple[Mapping[str, Sequence[Scalar] | float], ...] = (
     {"weight_sharing.use": (True,), "quantization.format": ("float32",)},
     {"magnitude_pruning.use": (True,), **_STATIC},
 )
-"""Quantization alone, with three strengths of pruning, and one taste of each other technique."""
+"""Quantization alone, with four strengths of pruning, and one taste of each other technique."""
