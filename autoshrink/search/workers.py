@@ -46,6 +46,7 @@ class Pool:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         os.environ.setdefault("RAY_DEDUP_LOGS", "0")
+        os.environ.setdefault("RAY_worker_niceness", "0")  # a measurement must not yield to others
         quiet = {"log_to_driver": False, "logging_level": logging.ERROR, "ignore_reinit_error": True}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

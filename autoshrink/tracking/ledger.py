@@ -180,6 +180,8 @@ def outages() -> tuple[type[Exception], ...]:
 @contextmanager
 def quiet() -> Iterator[None]:
     """Keep MLflow's notes about its own workings off the user's screen."""
+    import mlflow.store.db.utils  # noqa: F401 - the import sets the levels that are changed here
+
     loggers = [logging.getLogger(name) for name in ("mlflow", "alembic")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
