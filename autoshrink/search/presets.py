@@ -44,12 +44,15 @@ class Preset:
 _STATIC = {"quantization.format": ("static int8", "dynamic int8", "weight_only int8"), "quantization.calibration": ("minmax",)}
 
 
+_RECOVERED = {"distillation.use": (True,), **_STATIC}
+
+
 def _pruned(position: float) -> dict[str, Sequence[Scalar] | float]:
     return {
         "channel_pruning.use": (True,),
         "channel_pruning.ratio": position,
         "channel_pruning.criterion": ("l2", "l1"),
-        **_STATIC,
+        **_RECOVERED,
     }
 
 
@@ -59,9 +62,9 @@ PRESETS: tuple[Mapping[str, Sequence[Scalar] | float], ...] = (
     _pruned(0.5),
     _pruned(0.75),
     {"weight_sharing.use": (True,), **_pruned(0.5)},
-    {"low_rank.use": (True,), **_STATIC},
+    {"low_rank.use": (True,), **_RECOVERED},
     _pruned(0.9),
-    {"weight_sharing.use": (True,), "quantization.format": ("float32",)},
-    {"magnitude_pruning.use": (True,), **_STATIC},
+    {"weight_sharing.use": (True,), "distillation.use": (True,), "quantization.format": ("float32",)},
+    {"magnitude_pruning.use": (True,), **_RECOVERED},
 )
 """Quantization alone, with four strengths of pruning, and one taste of each other technique."""
