@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
-from techniques.digit_workloads import Cnn, mlp, workload_of
+from techniques.digit_workloads import Cnn, Transformer, mlp, workload_of
 from torch import nn
 from torch.nn.utils import parametrizations
 
@@ -57,6 +63,25 @@ def test_all_techniques_together_whatever_their_order_in_the_recipe(build: type[
     )
     assert set(first.seconds) == {"structure", "train", "encode"}
     assert all(seconds > 0 for seconds in first.seconds.values())
+
+
+def digest_of_all_techniques() -> str:
+    torch.manual_seed(0)
+    result = compress(recipe(*STEPS), workload_of(Transformer()))
+    digest = hashlib.sha256(result.encoding.model_dump_json().encode())
+    for tensor in result.model.state_dict().values():
+        digest.update(tensor.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def test_another_process_gives_the_same_model() -> None:
+    code = (
+        "from techniques.test_techniques_pipeline import *; torch.set_num_threads(1); print(digest_of_all_techniques())"
+    )
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "7"}
+    folder = Path(__file__).parents[1]
+    told = subprocess.run([sys.executable, "-c", code], cwd=folder, env=environment, check=True, capture_output=True)
+    assert told.stdout.decode().strip() == digest_of_all_techniques()
 
 
 def test_another_seed_gives_another_model() -> None:
