@@ -212,8 +212,8 @@ def _subtitle(front: Front, baseline: Candidate, knee: Candidate | None, scale: 
     if before is not None and after is not None:
         change = f" ({scale * (after - before):+.{1 if scale == 100 else 3}f} points)".replace("-", "−")
     return (
-        f"{len(front.members)} of {tried} candidates are on the front. Its knee, candidate {knee.id}, is "
-        f"{' and '.join(figures)} at {_score(after or 0.0, scale)} accuracy{change}."
+        f"{len(front.members)} of {tried} candidates are on the front. Its knee, candidate {knee.id}: "
+        f"{', '.join(figures)}, at {_score(after or 0.0, scale)} accuracy{change}."
     )
 
 
@@ -228,7 +228,7 @@ def _times(ratio: float, name: str) -> str:
 def _footnote(front: Front, others: Sequence[Judged], panels: Sequence[Panel]) -> str:
     notes = []
     if front.members and all(member.accuracy.test is not None for member in front.members):
-        notes.append("Accuracy of the front: test split; of the others: validation split.")
+        notes.append("Accuracy of the front and of the original: test split; of others: mostly validation split.")
     elif front.members:
         notes.append("Accuracy on the validation split.")
     if any(mark.modelled for panel in panels for mark in panel.marks):
