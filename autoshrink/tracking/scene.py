@@ -221,6 +221,8 @@ _WORDS = {"latency": ("faster", "slower"), "size": ("smaller", "larger")}
 
 
 def _times(ratio: float, name: str) -> str:
+    if 0.95 < ratio < 1.05:
+        return f"{name} unchanged"
     better, worse = _WORDS.get(name, (f"less {name}", f"more {name}"))
     return f"{ratio:.1f}× {better}" if ratio >= 1 else f"{1 / ratio:.1f}× {worse}"
 
