@@ -21,7 +21,7 @@ _LEARNED = "learned_input_range"
 _OFF = "off"
 _FORMAT = ("weight_bits", "scheme")
 _ALL = frozenset({"scheme", "calibration", "granularity", "block_size", "qat_epochs"})
-_GENTLE = 0.1
+_GENTLE = 0.2
 """The share of the recovery's learning rate that rounded weights are trained with: they are nearly right already."""
 
 
@@ -33,7 +33,7 @@ class Quantization(Technique):
     ``weight_only`` stores integers and computes in float.
 
     Quantization-aware training folds batch norms, rounds weights and the inputs of layers as the artifact will, and
-    fine-tunes with the recovery's settings at a tenth of its learning rate; gradients pass the rounding unchanged. The
+    fine-tunes with the recovery's settings at a fifth of its learning rate; gradients pass the rounding unchanged. The
     ranges that it learned replace calibration. With weight sharing and 8 bits, the granularity is per tensor whatever
     was asked for: under a scale for each channel a codebook's values would become different integers in each.
 

@@ -55,5 +55,5 @@ def compute_in_half(model: ir.Model) -> tuple[ir.Model, int]:
 
 def _check_range(array: np.ndarray) -> None:
     largest = float(np.abs(array).max(initial=0.0))
-    if largest > np.finfo(np.float16).max:
+    if largest > float(np.finfo(np.float16).max):
         raise Refusal(f"float16 can't hold a weight of {largest:.3g}; the largest half float is 65504")
