@@ -41,7 +41,10 @@ class Preset:
         return min(max(drawn, interval.low), interval.high)
 
 
-_STATIC = {"quantization.format": ("static int8", "dynamic int8", "weight_only int8"), "quantization.calibration": ("minmax",)}
+_STATIC = {
+    "quantization.format": ("static int8", "dynamic int8", "weight_only int8"),
+    "quantization.calibration": ("minmax",),
+}
 
 
 _RECOVERED = {"distillation.use": (True,), **_STATIC}

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import re
+import signal
+import threading
 import traceback
 import warnings
 from collections.abc import Callable
@@ -54,6 +56,8 @@ class Pool:
                 ray.init("local", num_cpus=workers, resources={self._device: 1}, include_dashboard=False, **quiet)
             else:
                 self._join(address, quiet)
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, signal.default_int_handler)  # Ray's own handler would end the search unkept
         self._target = ray.put(target)
 
     def compress(self, recipe: Recipe) -> Work:
