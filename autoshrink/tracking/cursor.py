@@ -59,7 +59,6 @@ class Cursor(BaseModel):
     def restart(self, uri: str) -> None:
         """Forget what was sent: another MLflow, or one that has lost the search."""
         self.uri, self.experiment, self.parent, self.runs = uri, None, None, {}
-        self.search = uuid.uuid4().hex
         self.save()
 
     def save(self) -> None:

@@ -87,6 +87,9 @@ class Ledger:
         if params:
             self._log_params(self.cursor.parent, params)
         self._strays = self._find_children()
+        for number, entry in list(self.cursor.runs.items()):
+            if entry.run not in (None, self._strays.get(number)):  # somebody deleted the run: it is made again
+                del self.cursor.runs[number]
         return self.cursor.parent
 
     def put(self, number: int, record: Record) -> str:

@@ -231,10 +231,20 @@ def test_a_lost_store_is_filled_again(searched, sqlite, tmp_path, empty_store):
     other = f"sqlite:///{shutil.copyfile(empty_store, tmp_path / 'other.db')}"
     run_search(searched, other)
     assert sorted(read_back(other)[2]) == [0, 1, 2, 3, 4, 5]
-    client, parent, _ = read_back(sqlite)
+    run_search(searched, sqlite)
+    client, parent, children = read_back(sqlite)
+    assert sorted(children) == [0, 1, 2, 3, 4, 5], "it was there already"
     client.delete_run(parent.info.run_id)
     run_search(searched, sqlite)
     assert json.loads((searched.folder / "tracking.json").read_text())["parent"] != parent.info.run_id
+
+
+def test_a_run_that_somebody_deleted_is_made_again(searched, sqlite):
+    run_search(searched, sqlite)
+    client, _, children = read_back(sqlite)
+    client.delete_run(children[2].info.run_id)
+    assert "run 'digits-1'" in run_search(searched, sqlite)
+    assert sorted(read_back(sqlite)[2]) == [0, 1, 2, 3, 4, 5]
 
 
 def test_a_damaged_cursor_does_not_stop_the_search(searched, sqlite):
