@@ -10,6 +10,7 @@ from rich.table import Table
 
 from autoshrink.core import COSTS, Candidate, Front, Metric, show_quantity
 from autoshrink.core.front import accuracy_of
+from autoshrink.techniques.registry import techniques_of
 
 __all__ = ["front_table", "measurement_table", "print_front", "short_conditions", "show_metric"]
 
@@ -110,32 +111,7 @@ def show_metric(metric: Metric) -> str:
 
 def short_recipe(candidate: Candidate) -> str:
     """Print what tells a recipe from others, without the settings that seldom matter."""
-    parts = []
-    for step in candidate.recipe.steps:
-        p = step.params
-        shown = {
-            "channel_pruning": lambda p: f"prune {p['ratio']:.0%}",
-            "magnitude_pruning": lambda p: (
-                f"sparse {p.get('pattern') if p.get('pattern') == '2:4' else ''}".strip()
-                + (f" {p['sparsity']:.0%}" if p.get("sparsity") is not None else "")
-            ),
-            "low_rank": lambda p: (
-                "rank " + (f"{p['rank_ratio']:.0%}" if p.get("rank_ratio") is not None else f"energy {p['energy']:.0%}")
-            ),
-            "distillation": lambda p: f"distill T={p['temperature']:.2g} α={p['alpha']:.2g}",
-            "weight_sharing": lambda p: f"share {p['entries']}",
-            "quantization": lambda p: _bits(p),
-        }.get(step.kind)
-        parts.append(shown(p) if shown else step.kind)
-    return " → ".join(parts)
-
-
-def _bits(params: Mapping[str, Any]) -> str:
-    bits, scheme = params["weight_bits"], params.get("scheme")
-    if scheme in (None, "float"):
-        return f"float{bits}"
-    qat = " QAT" if params.get("qat_epochs") else ""
-    return f"int{bits} {scheme}{qat}".replace("_", "-")
+    return " → ".join(technique.label() for technique in techniques_of(candidate.recipe))
 
 
 def _costs(front: Front) -> list[str]:

@@ -41,13 +41,13 @@ class Preset:
         return min(max(drawn, interval.low), interval.high)
 
 
-_STATIC = {
+_STATIC: dict[str, Sequence[Scalar] | float] = {
     "quantization.format": ("static int8", "dynamic int8", "weight_only int8"),
     "quantization.calibration": ("minmax",),
 }
 
 
-_RECOVERED = {"distillation.use": (True,), **_STATIC}
+_RECOVERED: dict[str, Sequence[Scalar] | float] = {"distillation.use": (True,), **_STATIC}
 
 
 def _pruned(position: float) -> dict[str, Sequence[Scalar] | float]:

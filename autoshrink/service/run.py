@@ -10,8 +10,9 @@ from autoshrink.backends.measuring import fingerprint
 from autoshrink.backends.registry import backend
 from autoshrink.core import AutoshrinkError, Encoding, Front, Refusal, Target
 from autoshrink.devices.registry import device
-from autoshrink.search.engine import Search
+from autoshrink.search.engine import search
 from autoshrink.search.report import front_of, report
+from autoshrink.search.session import Session
 from autoshrink.search.store import Store
 from autoshrink.search.watcher import Silent, Watcher
 from autoshrink.search.work import workload_of
@@ -67,7 +68,7 @@ def run(
         uri: MLflow's tracking address, by default MLflow's own default.
 
     Raises:
-        AutoshrinkError: as `autoshrink.search.engine.Search.run` says.
+        AutoshrinkError: as `autoshrink.search.engine.search` says.
     """
     check(target)
     runtime, place = backend(target.hardware.backend), device(target.hardware)
@@ -79,20 +80,20 @@ def run(
         tracker = Tracker(store.folder, target, store.name, uri)
         store.write_json("hardware.json", fingerprint(runtime, place, target.hardware))
         pool = Pool(target, target.search.workers, address)
-        search = Search(target, store, pool, accepts, tracker, watcher or Silent())
+        session = Session(target, store, pool, tracker, watcher or Silent())
         interrupted = False
         try:
-            front = search.run()
+            front = search(session, accepts)
         except KeyboardInterrupt:
-            if not search.candidates:
+            if not session.known:
                 raise
-            interrupted, front = True, search.front()
+            interrupted, front = True, session.front()
         finally:
             pool.close()
-            search.keep_time()
+            session.keep_time()
         plots = _plots(target, store, front)
         tracked = tracker.finish(front, store.artifact_folder, list(plots))
-        document = report(store, target, front, search.clock.totals())
+        document = report(store, target, front, session.clock.totals())
         store.write_json("report.json", document)
     return Finished(store, front, document, plots, tracked, interrupted)
 

@@ -87,6 +87,10 @@ class Technique(Frozen, ABC):
         """
         return frozenset(name for name, (other, value) in self.only_with.items() if getattr(self, other) != value)
 
+    def label(self) -> str:
+        """Say in two or three words what this does, for tables that are read by people."""
+        return self.kind.replace("_", " ")
+
     @classmethod
     def draw(cls, step: Step, choose: Chooser, accepts: Accepts) -> Setting | None:
         """Draw the settings of this technique from a space's step; None leaves the technique out.

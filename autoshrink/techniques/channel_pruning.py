@@ -51,6 +51,10 @@ class ChannelPruning(Technique):
     steps: Annotated[int, Field(ge=1, le=32)] = 1
     """Rounds of removing, between which the remaining channels are scored again."""
 
+    def label(self) -> str:
+        """Say what it does, and how much of it."""
+        return f"prune {self.ratio:.0%}"
+
     def apply(self, model: nn.Module, context: Context) -> nn.Module:
         """Remove channels.
 

@@ -39,11 +39,19 @@ class Distillation(Technique):
     """Highest step size of the one-cycle schedule of AdamW."""
     batch_size: Annotated[int, Field(ge=1)] = 64
 
+    def idle(self, *, recovered: bool) -> frozenset[str]:
+        """Plain fine-tuning has no teacher, whose temperature would matter."""
+        return frozenset({"temperature"} if self.alpha == 1 else ())
+
     def recovery(self) -> Recovery:
         """Give the settings as the training loop takes them."""
         from autoshrink.models.recovery import Recovery
 
         return Recovery(**self.model_dump())
+
+    def label(self) -> str:
+        """Say what it does, and how much of it."""
+        return f"distill T={self.temperature:.2g} α={self.alpha:.2g}"
 
     def apply(self, model: nn.Module, context: Context) -> nn.Module:
         """Train the model.

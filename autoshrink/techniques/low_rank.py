@@ -48,6 +48,10 @@ class LowRank(Technique):
             raise ValueError("low_rank needs either 'rank_ratio' (such as 0.4) or 'energy' (such as 0.9), and not both")
         return self
 
+    def label(self) -> str:
+        """Say what it does, and how much of it."""
+        return f"rank {self.rank_ratio:.0%}" if self.rank_ratio is not None else f"rank by energy {self.energy:.0%}"
+
     def apply(self, model: nn.Module, context: Context) -> nn.Module:
         """Factorize what gets cheaper by it.
 

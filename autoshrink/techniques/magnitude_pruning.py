@@ -43,6 +43,10 @@ class MagnitudePruning(Technique):
     scope: Literal["global", "layer"] = "global"
     """Whether weights of all layers compete, or each layer loses the same share, for the unstructured pattern."""
 
+    def label(self) -> str:
+        """Say what it does, and how much of it."""
+        return "sparse 2:4" if self.pattern == "2:4" else f"sparse {self.sparsity:.0%}"
+
     def apply(self, model: nn.Module, context: Context) -> nn.Module:
         """Mask the smallest weights.
 

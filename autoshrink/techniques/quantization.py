@@ -86,6 +86,10 @@ class Quantization(Technique):
         fixed = {"weight_bits": bits} if scheme == "float" else {"weight_bits": bits, "scheme": scheme}
         return Setting.model_validate({"kind": step.kind, **fixed, **rest})
 
+    def label(self) -> str:
+        """Say what it does, and how much of it."""
+        return f"{self._plain().describe()}{' QAT' if self.qat_epochs else ''}"
+
     def apply(self, model: nn.Module, context: Context) -> nn.Module:
         """Train the model with rounded weights and activations, where that is asked for.
 

@@ -50,6 +50,10 @@ class WeightSharing(Technique):
             return None
         return super().draw(step, choose, accepts)
 
+    def label(self) -> str:
+        """Say what it does, and how much of it."""
+        return f"share {self.entries}"
+
     def apply(self, model: nn.Module, context: Context) -> nn.Module:
         """Cluster the weights, and fine-tune the centroids.
 
