@@ -326,3 +326,19 @@ def test_tracking_imports_no_mlflow_before_it_is_needed():
     code += "print(sorted({'mlflow', 'matplotlib', 'plotly', 'torch'} & set(sys.modules)))"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "[]"
+
+
+def test_files_of_another_runtime_are_kept_as_they_are(searched, sqlite, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", sqlite)
+    best = searched.candidates[2]
+    (searched.files(best) / "net.onnx").rename(searched.files(best) / "net.tflite")
+    other = best.artifact.model_copy(update={"backend": "litert", "files": ("net.tflite",)})
+    searched.candidates[2] = best = best.model_copy(update={"artifact": other})
+    run_search(searched, sqlite)
+    client, parent, children = read_back(sqlite)
+    assert len(client.search_logged_models([parent.info.experiment_id])) == 1
+    assert [item.path for item in client.list_artifacts(children[2].info.run_id, "artifact")] == ["artifact/net.tflite"]
+    said = register(searched.folder, searched.target, best, searched.files(best), "net")
+    assert said == "Registered as version 1 of 'net'; load it with models:/net/1"
+    folder = Path(mlflow.artifacts.download_artifacts("models:/net/1"))
+    assert (folder / "net.tflite").read_bytes() == (searched.files(best) / "net.tflite").read_bytes()
