@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from autoshrink.backends.cortex_m.cores import CORES, Core, CoreName
 from autoshrink.core import Energy, Hardware
@@ -13,7 +13,7 @@ from autoshrink.core.documents import Document, Frozen
 from autoshrink.core.problems import shown
 from autoshrink.core.quantities import Bytes
 
-__all__ = ["Accelerator", "Board", "Hertz", "Npu", "read_board", "read_npu"]
+__all__ = ["Accelerator", "Board", "FlashAccess", "Hertz", "Npu", "read_board", "read_npu"]
 
 Accelerator = Literal[
     "ethos-u55-32", "ethos-u55-64", "ethos-u55-128", "ethos-u55-256", "ethos-u65-256", "ethos-u65-512"
@@ -31,6 +31,29 @@ def _hertz(text: object) -> float:
 Hertz = Annotated[float, BeforeValidator(_hertz)]
 
 
+class FlashAccess(Frozen):
+    """What an access to flash costs at the board's clock: all from its documents, nothing fitted."""
+
+    wait: Annotated[float, Field(ge=0, le=1000)]
+    """Cycles that the core waits for an access that neither cache nor prefetcher hides."""
+    line: Bytes = 16
+    """Bytes that one access brings."""
+    instruction_cache: Bytes | None = None
+    data_cache: Bytes | None = None
+    """None: each data read of the core is an access."""
+    unified_cache: Bytes | None = None
+    """In place of the two others: one cache for both."""
+    prefetch: bool = False
+    """Whether the line after the current one is fetched while its instructions run."""
+    source: Annotated[str, Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _one_kind_of_cache(self) -> Self:
+        if self.unified_cache is not None and (self.instruction_cache or self.data_cache) is not None:
+            raise ValueError("give either a unified_cache or an instruction_cache and a data_cache")
+        return self
+
+
 class Board(Frozen):
     """One microcontroller: what its firmware must fit into, and what its cycle model needs."""
 
@@ -44,9 +67,7 @@ class Board(Frozen):
     """Bytes of RAM that a firmware can use."""
     stack: int
     """Bytes of RAM that are kept for the stack."""
-    flash_wait: float
-    """Cycles that one data read from flash waits on average at this clock, behind prefetcher and cache."""
-    flash_wait_source: str
+    flash_access: FlashAccess
     energy: Energy | None
 
     @property
@@ -71,16 +92,11 @@ class Npu(Frozen):
     energy: Energy | None
 
 
-class _FlashWait(Frozen):
-    cycles: Annotated[float, Field(ge=0, le=100)]
-    source: Annotated[str, Field(min_length=1)]
-
-
 class _BoardOptions(Document):
     core: CoreName
     clock: Hertz
     stack: Bytes = 4096
-    flash_wait: _FlashWait
+    flash: FlashAccess
 
 
 class _NpuOptions(Document):
@@ -113,8 +129,7 @@ def read_board(hardware: Hardware) -> Board:
         flash=flash,
         ram=ram,
         stack=-(-int(options.stack) // 8) * 8,
-        flash_wait=options.flash_wait.cycles,
-        flash_wait_source=options.flash_wait.source,
+        flash_access=options.flash,
         energy=_energy(hardware),
     )
 

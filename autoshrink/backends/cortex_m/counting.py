@@ -19,13 +19,15 @@ _FLAGS = ("-std=gnu11", "-O2", "-shared", "-fPIC", "-fvisibility=hidden")
 
 
 class Count(NamedTuple):
-    """What one instruction did during one inference."""
+    """What one instruction did during one inference, with warm caches."""
 
     executed: int
     taken: int
     """Times that it branched away."""
     flash_reads: int
     """Data accesses that it read from flash."""
+    waits: int
+    """Flash accesses, for data or for the next instructions, that no cache or prefetcher hid."""
 
 
 Histogram = Mapping[int, Count]
@@ -66,6 +68,6 @@ def read_histogram(path: Path) -> Histogram | None:
     histogram: dict[int, Count] = {}
     for line in lines[:-1]:
         address, *counts = line.split()
-        new, old = map(int, counts), histogram.get(int(address, 16), Count(0, 0, 0))
+        new, old = map(int, counts), histogram.get(int(address, 16), Count(0, 0, 0, 0))
         histogram[int(address, 16)] = Count(*(a + b for a, b in zip(new, old, strict=True)))
     return dict(sorted(histogram.items()))

@@ -32,9 +32,9 @@ class Emulated:
     outputs: NDArray[np.int8]
     """One row for each input."""
     histogram: Histogram | None
-    """Of the first inference; missing where the plugin can't be built."""
+    """Of one inference on the first input, with warm caches; missing where the plugin can't be built."""
     instructions: int
-    """Of the first inference."""
+    """Of one inference on the first input."""
     counting: str
     """How instructions were counted: ``plugin``, or ``icount`` and why; icount is exact within about 5 instructions."""
     stack_bytes: int
@@ -92,12 +92,17 @@ def run(firmware: Firmware, inputs: NDArray[np.int8], timeout: float = 120.0, co
 def _counting(firmware: Firmware, library: Path | None) -> Sequence[str]:
     if library is None:
         return _ICOUNT
-    flash, symbols = firmware.board.emulated.flash, firmware.symbols
+    flash, access, symbols = firmware.board.emulated.flash, firmware.board.flash_access, firmware.symbols
     arguments = {
         "begin": symbols["autoshrink_begin"] & ~1,
         "end": symbols["autoshrink_end"] & ~1,
         "flash": flash.origin,
         "flash_end": flash.origin + flash.size,
+        "line": int(access.line) if access.wait else 0,
+        "icache": int(access.unified_cache or access.instruction_cache or 0),
+        "dcache": int(access.data_cache or 0),
+        "unified": int(access.unified_cache is not None),
+        "prefetch": int(access.prefetch),
     }
     return ("-plugin", ",".join((str(library), *(f"{k}={v:#x}" for k, v in arguments.items()), "out=histogram.txt")))
 

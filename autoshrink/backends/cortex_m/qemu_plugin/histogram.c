@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * QEMU TCG plugin: how often each guest instruction ran, branched away and read data from flash,
- * from the first call of one marker function to the next call of another.
+ * QEMU TCG plugin: how often each guest instruction ran, branched away and had to wait for the flash,
+ * in the second of the stretches of code between the calls of two marker functions; the first warms the caches.
  *
  * This program is free software; you can redistribute it and/or modify it under the terms of the GNU General Public
  * License as published by the Free Software Foundation; either version 2 of the License, or (at your option) any later
@@ -11,9 +11,12 @@
  *
  * It is built on the user's machine and talks to autoshrink through a text file only.
  *
- * Arguments: begin=ADDRESS and end=ADDRESS of the marker functions, flash=ADDRESS and flash_end=ADDRESS, out=FILE.
+ * Arguments: begin, end: addresses of the marker functions. flash, flash_end: addresses. line: bytes that one flash
+ * access brings. icache, dcache: bytes of the caches in front of the flash, 0 for none. unified: 1 if both are one
+ * cache (icache). prefetch: 1 if the line that follows the current one is fetched ahead. out: a file.
  * Output: one line an instruction: address (hexadecimal), times executed, times that it branched away, data reads from
- * flash. It is written when the end marker is reached; the emulator then goes on without the plugin, at full speed.
+ * flash, and flash accesses that it waited for. It is written when the end marker is reached for the second time; the
+ * emulator then goes on without the plugin, at full speed.
  */
 #include <stddef.h>
 #include <stdint.h>
@@ -45,8 +48,13 @@ size_t qemu_plugin_insn_size(const struct qemu_plugin_insn *);
 
 EXPORT int qemu_plugin_version = 1;
 
+#define WAYS 4
+struct cache {
+    uint64_t sets, ways;
+    uint64_t (*lines)[WAYS]; /* of each set, the last used first; 0 is none */
+};
 struct instruction {
-    uint64_t address, flash_reads;
+    uint64_t address, flash_reads, waits;
 };
 struct block {
     struct block *next;
@@ -58,9 +66,48 @@ struct block {
 
 static qemu_plugin_id_t self;
 static struct block *blocks, *previous;
-static uint64_t begin_marker, end_marker, flash, flash_end;
-static enum { WAITING, COUNTING, DONE } state;
+static uint64_t begin_marker, end_marker, flash, flash_end, line_bytes, prefetch, fetched;
+static struct cache icache, dcache, *data_cache;
+static enum { WAITING, WARMING, WARM, COUNTING, DONE } state;
 static char *out_path;
+
+static void make_cache(struct cache *cache, uint64_t bytes)
+{
+    const uint64_t lines = line_bytes ? bytes / line_bytes : 0;
+    cache->ways = lines < WAYS ? lines : WAYS;
+    cache->sets = cache->ways ? lines / cache->ways : 0;
+    cache->lines = calloc(cache->sets ? cache->sets : 1, sizeof *cache->lines);
+    if (!cache->lines)
+        abort();
+}
+
+/* Says whether a line was there already; it is there afterwards, in place of the least recently used. */
+static int hit(struct cache *cache, uint64_t line)
+{
+    if (!cache->sets)
+        return 0;
+    uint64_t *set = cache->lines[line % cache->sets], carried = line + 1;
+    for (size_t i = 0; i < cache->ways; i++) {
+        const uint64_t old = set[i];
+        set[i] = carried;
+        if (old == line + 1)
+            return 1;
+        carried = old;
+    }
+    return 0;
+}
+
+static void fetch(struct block *block)
+{
+    if (!line_bytes || block->start < flash || block->start >= flash_end)
+        return;
+    for (uint64_t line = block->start / line_bytes; line <= (block->end - 1) / line_bytes; line++) {
+        const uint64_t last = fetched;
+        fetched = line;
+        if (line != last && !hit(&icache, line) && !(prefetch && line == last + 1) && state == COUNTING)
+            block->instructions[0].waits++;
+    }
+}
 
 static void write_out(void)
 {
@@ -69,9 +116,10 @@ static void write_out(void)
         return;
     for (const struct block *block = blocks; block; block = block->next)
         for (size_t i = 0; block->count && i < block->n; i++)
-            fprintf(out, "%llx %llu %llu %llu\n", (unsigned long long)block->instructions[i].address,
+            fprintf(out, "%llx %llu %llu %llu %llu\n", (unsigned long long)block->instructions[i].address,
                     (unsigned long long)block->count, (unsigned long long)(i + 1 == block->n ? block->taken : 0),
-                    (unsigned long long)block->instructions[i].flash_reads);
+                    (unsigned long long)block->instructions[i].flash_reads,
+                    (unsigned long long)block->instructions[i].waits);
     fprintf(out, "complete\n");
     fclose(out);
 }
@@ -85,27 +133,38 @@ static void on_execution(unsigned int cpu, void *data)
 {
     struct block *block = data;
     (void)cpu;
-    if (state == COUNTING) {
-        if (previous && block->start != previous->end)
-            previous->taken++;
-        if (block->start == end_marker) {
-            state = DONE;
+    if (state == WAITING || state == WARM) {
+        state += block->start == begin_marker;
+        return;
+    }
+    if (state == COUNTING && previous && block->start != previous->end)
+        previous->taken++;
+    if (block->start == end_marker) {
+        if (++state == DONE) {
             write_out();
             qemu_plugin_uninstall(self, when_uninstalled);
-            return;
         }
+        return;
+    }
+    fetch(block);
+    if (state == COUNTING) {
         block->count++;
         previous = block;
-    } else if (state == WAITING && block->start == begin_marker) {
-        state = COUNTING;
     }
 }
 
 static void on_access(unsigned int cpu, qemu_plugin_meminfo_t info, uint64_t address, void *data)
 {
+    struct instruction *instruction = data;
     (void)cpu;
-    if (state == COUNTING && address >= flash && address < flash_end && !qemu_plugin_mem_is_store(info))
-        ((struct instruction *)data)->flash_reads++;
+    if ((state != COUNTING && state != WARMING) || address < flash || address >= flash_end ||
+        qemu_plugin_mem_is_store(info))
+        return;
+    const int there = line_bytes && hit(data_cache, address / line_bytes);
+    if (state == COUNTING) {
+        instruction->flash_reads++;
+        instruction->waits += !there;
+    }
 }
 
 static void on_translation(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
@@ -133,22 +192,27 @@ EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const struct qemu_info *info
 {
     (void)info;
     self = id;
+    uint64_t icache_bytes = 0, dcache_bytes = 0, unified = 0;
+    const struct {
+        const char *name;
+        uint64_t *value;
+    } numbers[] = {{"begin=", &begin_marker},  {"end=", &end_marker},      {"flash=", &flash},
+                   {"flash_end=", &flash_end}, {"line=", &line_bytes},     {"icache=", &icache_bytes},
+                   {"dcache=", &dcache_bytes}, {"unified=", &unified},     {"prefetch=", &prefetch}};
     for (int i = 0; i < argc; i++) {
-        if (!strncmp(argv[i], "begin=", 6))
-            begin_marker = strtoull(argv[i] + 6, NULL, 0);
-        else if (!strncmp(argv[i], "end=", 4))
-            end_marker = strtoull(argv[i] + 4, NULL, 0);
-        else if (!strncmp(argv[i], "flash=", 6))
-            flash = strtoull(argv[i] + 6, NULL, 0);
-        else if (!strncmp(argv[i], "flash_end=", 10))
-            flash_end = strtoull(argv[i] + 10, NULL, 0);
-        else if (!strncmp(argv[i], "out=", 4))
+        if (!strncmp(argv[i], "out=", 4))
             out_path = strdup(argv[i] + 4);
+        for (size_t k = 0; k < sizeof numbers / sizeof *numbers; k++)
+            if (!strncmp(argv[i], numbers[k].name, strlen(numbers[k].name)))
+                *numbers[k].value = strtoull(argv[i] + strlen(numbers[k].name), NULL, 0);
     }
     if (!begin_marker || !end_marker || !out_path) {
         fprintf(stderr, "histogram: begin, end and out are needed\n");
         return -1;
     }
+    make_cache(&icache, icache_bytes);
+    make_cache(&dcache, dcache_bytes);
+    data_cache = unified ? &icache : &dcache;
     qemu_plugin_register_vcpu_tb_trans_cb(id, on_translation);
     return 0;
 }
