@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from autoshrink.backends.cortex_m.cores import CoreName
-from autoshrink.backends.cortex_m.toolchain import program, run_program
+from autoshrink.backends.cortex_m.toolchain import read_image
 
 __all__ = ["Instruction", "disassemble"]
 
@@ -44,9 +44,8 @@ def disassemble(elf: Path, core: CoreName) -> Mapping[int, Instruction]:
     """Disassemble an image's code: address → instruction, in the order of addresses."""
     # Without its name, the disassembler does not know the newest architecture's instructions.
     architecture = ("-m", "armv8.1-m.main") if core == "cortex-m55" else ()
-    done = run_program([program("arm-none-eabi-objdump"), "-d", "-z", *architecture, elf])
     found: dict[int, Instruction] = {}
-    for line in done.stdout.splitlines():
+    for line in read_image("arm-none-eabi-objdump", elf, "-d", "-z", *architecture).splitlines():
         match = _LINE.match(line)
         if match is not None:
             size = len(match[2].replace(" ", "")) // 2

@@ -13,12 +13,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from autoshrink.backends.cortex_m.boards import Board
 from autoshrink.backends.cortex_m.counting import Histogram, plugin, read_histogram
-from autoshrink.backends.cortex_m.toolchain import Firmware, build, program
+from autoshrink.backends.cortex_m.toolchain import Firmware, program
 from autoshrink.core import DeviceError, Refusal
 
-__all__ = ["Emulated", "emulate", "run"]
+__all__ = ["Emulated", "run"]
 
 # Where instructions can't be counted one by one, the emulator's clock advances by 64 ns for each.
 _ICOUNT = ("-icount", "shift=6,align=off,sleep=off")
@@ -43,20 +42,6 @@ class Emulated:
     """The arena, every variable, one input, one output, and the stack that was used."""
     seconds: float
     """Of the emulated run, on this machine."""
-
-
-def emulate(
-    sources: Sequence[Path],
-    board: Board,
-    inputs: NDArray[np.int8],
-    include: Sequence[Path] = (),
-    flags: Sequence[str] = ("-O2",),
-    timeout: float = 120.0,
-) -> tuple[Firmware, Emulated]:
-    """Build C sources in a temporary folder and run them; for what only looks at figures and outputs."""
-    with tempfile.TemporaryDirectory(prefix="autoshrink-") as folder:
-        firmware = build(sources, board, Path(folder), include, flags)
-        return firmware, run(firmware, inputs, timeout)
 
 
 def run(firmware: Firmware, inputs: NDArray[np.int8], timeout: float = 120.0, count: bool = True) -> Emulated:
@@ -123,6 +108,8 @@ def _start(firmware: Firmware, folder: Path, counting: Sequence[str], timeout: f
 
 def _read(firmware: Firmware, folder: Path, expected: int, reason: str, seconds: float) -> Emulated:
     inferences, stack, ticks, overhead = struct.unpack("<4I", (folder / "report.bin").read_bytes())
+    if stack > firmware.board.stack:
+        raise Refusal(f"the model needs {stack} bytes of stack, and {firmware.board.name} keeps {firmware.board.stack}")
     if inferences != expected:
         raise ValueError(f"{expected} inputs were given, and {inferences} of the model's input size were read")
     histogram = read_histogram(folder / "histogram.txt")
@@ -145,15 +132,10 @@ def _read(firmware: Firmware, folder: Path, expected: int, reason: str, seconds:
 
 def _failure(firmware: Firmware, folder: Path, message: str) -> Exception:
     board, symbols = firmware.board, firmware.symbols
-    overflow = Refusal(f"the model needs more than the {board.stack} bytes of stack that {board.name} keeps for it")
-    if "lockup" in message.lower():
-        return overflow  # not even the fault's frame could be written
     fault = folder / "fault.bin"
     if not fault.exists():
         return RuntimeError(f"the firmware gave up on the emulated {board.core}: {message[-1000:]}")
-    address, status, accessed, sp = struct.unpack("<4I", fault.read_bytes())
-    if sp < symbols["__stack_limit"]:
-        return overflow
+    address, status, accessed = struct.unpack("<3I", fault.read_bytes())
     function = max((n for n, at in symbols.items() if at <= address), key=lambda n: symbols[n], default="?")
     return RuntimeError(
         f"the firmware faulted on the emulated {board.core} in {function} at {address:#x} "

@@ -95,8 +95,8 @@ TIMINGS: dict[CoreName, Timing] = {
     ),
     "cortex-m3": replace(_M4, accumulate=2, long_multiply=4, long_accumulate=5.5, band=0.25),
     "cortex-m4": _M4,
-    "cortex-m7": replace(_M4, factor=0.57, band=0.40, per_instruction=0.85),
-    "cortex-m33": replace(_M4, factor=0.80, band=0.25, per_instruction=1.2),
+    "cortex-m7": replace(_M4, factor=0.56, band=0.40, per_instruction=0.85),
+    "cortex-m33": replace(_M4, factor=0.79, band=0.25, per_instruction=1.2),
     "cortex-m55": replace(_M4, factor=0.80, loop=0, band=0.50, per_instruction=1.4),
 }
 

@@ -17,7 +17,7 @@ from autoshrink.backends.cortex_m.cache import built_once
 from autoshrink.backends.cortex_m.cores import Core
 from autoshrink.core import BackendUnavailable, Refusal
 
-__all__ = ["BOARD_FILES", "Firmware", "build", "program", "run_program", "versions"]
+__all__ = ["BOARD_FILES", "Firmware", "build", "program", "read_image", "run_program", "versions"]
 
 BOARD_FILES = Path(__file__).resolve().parent / "board"
 """Start-up code, linker script and harness."""
@@ -70,6 +70,14 @@ def run_program(command: Sequence[str | Path], folder: Path | None = None) -> su
     environment = os.environ | {"LC_ALL": "C"}
     arguments = [str(part) for part in command]
     return subprocess.run(arguments, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+def read_image(tool: str, elf: Path, *arguments: str) -> str:
+    """Give what a tool of the toolchain prints about an image."""
+    done = run_program([program(tool), *arguments, elf])
+    if done.returncode:
+        raise RuntimeError(f"{tool} can't read {elf}: {done.stderr.strip()}")
+    return done.stdout
 
 
 @functools.cache
@@ -176,6 +184,5 @@ def _link(objects: Sequence[Path], core: Core, board: Board, elf: Path, flash: i
 
 
 def _symbols(elf: Path) -> dict[str, int]:
-    done = run_program([program("arm-none-eabi-nm"), elf])
-    lines = (line.split() for line in done.stdout.splitlines())
+    lines = (line.split() for line in read_image("arm-none-eabi-nm", elf).splitlines())
     return {fields[2]: int(fields[0], 16) for fields in lines if len(fields) == 3}
