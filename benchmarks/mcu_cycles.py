@@ -112,9 +112,7 @@ def main(arguments: Sequence[str] = ()) -> int:
         for figure, predicted, fitted in same_code(Path(folder)):
             ratio, other = predicted / figure.cycles, fitted / figure.cycles
             outside += not (0.9 <= ratio <= 1.1 and 0.9 <= other <= 1.1)
-            print(
-                f"{figure.network:16}{figure.core:15}{figure.cycles:12,}{predicted:12,.0f}{ratio:8.3f}{other:8.3f}"
-            )
+            print(f"{figure.network:16}{figure.core:15}{figure.cycles:12,}{predicted:12,.0f}{ratio:8.3f}{other:8.3f}")
     return outside
 
 

@@ -24,7 +24,9 @@ _HERTZ = {"kHz": 1e3, "MHz": 1e6, "GHz": 1e9}
 def _hertz(text: object) -> float:
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(kHz|MHz|GHz)\s*", text) if isinstance(text, str) else None
     if match is None or float(match[1]) == 0:
-        raise ValueError(f"{shown(text)} is not a clock: write it with its unit, such as '64 MHz' ({', '.join(_HERTZ)})")
+        raise ValueError(
+            f"{shown(text)} is not a clock: write it with its unit, such as '64 MHz' ({', '.join(_HERTZ)})"
+        )
     return float(match[1]) * _HERTZ[match[2]]
 
 

@@ -53,7 +53,7 @@ def plugin() -> tuple[Path | None, str]:
         if done.returncode:
             raise OSError("not built")
 
-    parts = [_SOURCE.read_bytes(), compiler, platform.machine(), versions()["qemu-system-arm"]]
+    parts: list[bytes | str] = [_SOURCE.read_bytes(), compiler, platform.machine(), versions()["qemu-system-arm"]]
     try:
         return built_once("histogram.so", parts, compile_into), ""
     except OSError as error:

@@ -28,28 +28,26 @@ Kind = Literal[
 ]  # fmt: skip
 
 _CONDITION = "(?:eq|ne|cs|hs|cc|lo|mi|pl|vs|vc|hi|ls|ge|lt|gt|le)?"
-_PATTERNS: tuple[tuple[Kind, re.Pattern[str]], ...] = tuple(
-    (kind, re.compile(f"(?:{pattern})(?:$|\\.)"))
-    for kind, pattern in (
-        ("branch", f"b{_CONDITION}|cbn?z"),
-        ("call", "bl"),
-        ("indirect", f"b(?:l?x|xns|lxns){_CONDITION}|tb[bh]"),
-        ("loop", r"(?:le|wls|dls)(?:tp)?"),
-        ("load_double", "ldrd.*"),
-        ("store_double", "strd.*"),
-        ("load_many", "(?:pop|ldm|vldm|vpop).*"),
-        ("store_many", "(?:push|stm|vstm|vpush).*"),
-        ("load", "ldr.*"),
-        ("store", "str.*"),
-        ("long_accumulate", "(?:[su]mlal|umaal|smlald|smlsld).*"),
-        ("long_multiply", "[su]mull.*"),
-        ("accumulate", "ml[as].*"),
-        ("divide", "[su]div.*"),
-        ("special", "mrs|msr|dsb|dmb|isb"),
-        ("float_divide", r"(?:vdiv|vsqrt).*"),
-        ("float_accumulate", r"(?:vn?ml[as]|vfn?m[as])\w*\.f.*"),
-    )
+_MNEMONICS: tuple[tuple[Kind, str], ...] = (
+    ("branch", f"b{_CONDITION}|cbn?z"),
+    ("call", "bl"),
+    ("indirect", f"b(?:l?x|xns|lxns){_CONDITION}|tb[bh]"),
+    ("loop", r"(?:le|wls|dls)(?:tp)?"),
+    ("load_double", "ldrd.*"),
+    ("store_double", "strd.*"),
+    ("load_many", "(?:pop|ldm|vldm|vpop).*"),
+    ("store_many", "(?:push|stm|vstm|vpush).*"),
+    ("load", "ldr.*"),
+    ("store", "str.*"),
+    ("long_accumulate", "(?:[su]mlal|umaal|smlald|smlsld).*"),
+    ("long_multiply", "[su]mull.*"),
+    ("accumulate", "ml[as].*"),
+    ("divide", "[su]div.*"),
+    ("special", "mrs|msr|dsb|dmb|isb"),
+    ("float_divide", r"(?:vdiv|vsqrt).*"),
+    ("float_accumulate", r"(?:vn?ml[as]|vfn?m[as])\w*\.f.*"),
 )
+_PATTERNS = tuple((kind, re.compile(f"(?:{mnemonics})(?:$|\\.)")) for kind, mnemonics in _MNEMONICS)
 _VECTOR = re.compile(r"\bq\d")
 _VECTOR_MEMORY = re.compile(r"v(?:ld|st)[r1-4]")
 
@@ -68,6 +66,7 @@ class Timing:
     branch: float = 2
     """More for a branch that is taken, to refill the pipeline."""
     call: float = 2
+    """More for a call, and for a return that is a load of several registers."""
     indirect: float = 2
     loop: float = 2
     accumulate: float = 1
@@ -108,8 +107,7 @@ def classify(instruction: Instruction) -> Kind:
         return "vector_memory" if _VECTOR_MEMORY.match(mnemonic) else "vector"
     for kind, pattern in _PATTERNS:
         if pattern.match(mnemonic):
-            jumps = kind in ("load", "load_many") and 15 in (*instruction.registers[:1], *instruction.listed)
-            return "indirect" if jumps and kind == "load" else kind
+            return "indirect" if kind == "load" and instruction.registers[:1] == (15,) else kind
     if mnemonic.startswith(("vldr", "vstr")):
         return "load" if mnemonic.startswith("vldr") else "store"
     return "float" if mnemonic.startswith("v") else "plain"
@@ -138,11 +136,9 @@ def cost(timing: Timing, kind: Kind, instruction: Instruction, before: Kind | No
 def penalty(timing: Timing, kind: Kind) -> float:
     """Give the cycles that one execution takes more when it branches away."""
     match kind:
-        case "call":
+        case "call" | "load_many":
             return timing.factor * timing.call
-        case "loop":
-            return timing.factor * timing.loop
-        case "indirect" | "load" | "load_many":
-            return timing.factor * timing.indirect
+        case "indirect" | "loop":
+            return timing.factor * float(getattr(timing, kind))
         case _:
             return timing.factor * timing.branch

@@ -145,12 +145,14 @@ def _compile(source: Path, core: Core, include: Sequence[Path], flags: Sequence[
         if done.returncode:
             raise RuntimeError(f"{source.name} does not compile for {core.name}:\n{done.stderr[-4000:]}")
 
-    parts = [versions()["arm-none-eabi-gcc"], *arguments, content]
+    parts: list[bytes | str] = [versions()["arm-none-eabi-gcc"], *arguments, content]
     parts += [part for name, text in sorted(headers.items()) for part in (name, text)]
     return built_once(f"{source.stem}.o", parts, compile_into)
 
 
-def _headers(content: bytes, folders: Sequence[Path], seen: frozenset[str] = frozenset()) -> Iterator[tuple[str, bytes]]:
+def _headers(
+    content: bytes, folders: Sequence[Path], seen: frozenset[str] = frozenset()
+) -> Iterator[tuple[str, bytes]]:
     """Find the project's own headers that a source includes, each with its content."""
     for name in (match.decode() for match in _INCLUDE.findall(content)):
         path = next((folder / name for folder in folders if (folder / name).is_file()), None)
@@ -175,8 +177,8 @@ def _link(objects: Sequence[Path], core: Core, board: Board, elf: Path, flash: i
         ),
         encoding="utf-8",
     )
-    command = [program("arm-none-eabi-gcc"), *core.flags, *_LINK, "-T", script, f"-Wl,-Map={elf.with_suffix('.map')}"]
-    done = run_program([*command, "-o", elf, *objects])
+    arguments = [*core.flags, *_LINK, f"-Wl,-Map={elf.with_suffix('.map')}"]
+    done = run_program([program("arm-none-eabi-gcc"), *arguments, "-T", script, "-o", elf, *objects])
     overflow = {region.lower(): int(excess) for region, excess in _OVERFLOW.findall(done.stderr)}
     if done.returncode and not overflow:
         raise RuntimeError(f"the firmware does not link for {core.name}:\n{done.stderr[-4000:]}")

@@ -117,9 +117,7 @@ def npu_measurement(estimate: NpuEstimate, npu: Npu) -> Measurement:
 
 
 def _modelled(value: float, unit: str, band: float = 0.0) -> Metric:
-    return Metric(
-        value=value, unit=unit, low=value * max(0.0, 1 - band), high=value * (1 + band), origin="modelled"
-    )
+    return Metric(value=value, unit=unit, low=value * max(0.0, 1 - band), high=value * (1 + band), origin="modelled")
 
 
 def _read(summary: Path, operators: int, version: str, folder: Path) -> NpuEstimate:

@@ -71,7 +71,10 @@ def test_a_profile_describes_a_board_with_sources(name):
         ({"limits.size": None}, "limits.size: a microcontroller's profile says how much flash it has"),
         ({"limits.memory": None}, "limits.memory: a microcontroller's profile says how much RAM it has"),
         ({"limits.size": "8 MiB"}, "limits.size: the emulated cortex-m4 has no more than 4 MiB"),
-        ({"energy": {"power": "1 W", "band": "9 %", "source": "x"}}, "energy.power: a microcontroller's energy is given"),
+        (
+            {"energy": {"power": "1 W", "band": "9 %", "source": "x"}},
+            "energy.power: a microcontroller's energy is given",
+        ),
     ],
 )
 def test_a_wrong_profile_is_told_which_key(tmp_path, change, message):
@@ -83,5 +86,7 @@ def test_a_wrong_profile_is_told_which_key(tmp_path, change, message):
 
 def test_an_accelerator_that_vela_does_not_know(tmp_path):
     hardware = changed(tmp_path, {"options": {"accelerator": "ethos-u56", "clock": "1 GHz", "system_config": "a"}})
-    with pytest.raises(SpecError, match=r"options.accelerator: must be 'ethos-u55-32'[^\n]*\n[^\n]*memory_mode: .*missing"):
+    with pytest.raises(
+        SpecError, match=r"options.accelerator: must be 'ethos-u55-32'[^\n]*\n[^\n]*memory_mode: .*missing"
+    ):
         read_npu(hardware)

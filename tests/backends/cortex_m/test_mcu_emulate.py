@@ -94,10 +94,13 @@ def test_the_stack_is_measured_where_it_was_touched(tmp_path_factory, depth):
 
 
 def test_a_stack_that_is_too_small_is_a_refusal(tmp_path):
-    source = HEADER + """
+    source = (
+        HEADER
+        + """
     int model_init(void) { return 0; }
     int model_invoke(const int8_t *in, int8_t *out)
     { volatile int8_t kept[6000]; for (int i = 0; i < 6000; i++) kept[i] = in[0]; out[0] = kept[5]; return 0; }"""
+    )
     for core in ("cortex-m0plus", "cortex-m55"):
         with pytest.raises(Refusal, match=r"needs 60\d\d bytes of stack, and test board keeps 4096"):
             run(firmware(source, tmp_path, core), np.zeros((1, 1), np.int8))
