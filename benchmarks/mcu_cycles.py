@@ -14,7 +14,8 @@ import math
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,7 @@ import numpy as np
 from autoshrink.backends.cortex_m.boards import Board, read_board
 from autoshrink.backends.cortex_m.cycles import Cycles, estimate
 from autoshrink.backends.cortex_m.emulate import run
+from autoshrink.backends.cortex_m.timings import TIMINGS
 from autoshrink.backends.cortex_m.toolchain import build
 from autoshrink.core import Hardware, catalog_folder
 
@@ -104,7 +106,53 @@ def same_code(folder: Path) -> Iterator[tuple[Published, float, float]]:
         yield figure, cycles[name].value, cycles[name].core + cycles[name].flash * other / wait
 
 
-def main(arguments: Sequence[str] = ()) -> int:
+@dataclass(frozen=True)
+class Compared:
+    """One network on one core: what is predicted, and the least and the most that was published."""
+
+    network: str
+    profile: str
+    core: str
+    instructions: int
+    predicted: float
+    fastest: Published
+    slowest: Published
+    seconds: float
+    """To build, emulate and model it."""
+
+    @property
+    def inside(self) -> bool:
+        """Whether it is between 0.8 times the fastest and 1.25 times the slowest."""
+        return 0.8 * self.fastest.cycles <= self.predicted <= 1.25 * self.slowest.cycles
+
+
+def same_network(folder: Path) -> Iterator[Compared]:
+    """Give MLPerf Tiny's networks on one board of each core that has published figures."""
+    from mcu_mlperf import graph
+
+    from autoshrink.backends.cortex_m.generate import generate
+
+    for network in ("ds_cnn", "resnet8"):
+        made = graph(network)
+        for profile in ("stm32l4r5", "stm32u585", "stm32h743", "stm32g0b1"):
+            target = board(profile)
+            figures = sorted(
+                (p for p in published() if (p.network, p.core) == (network, target.core)), key=lambda p: p.cycles
+            )
+            started = time.perf_counter()
+            code = generate(made, folder / f"{network}_{profile}", core=target.core)
+            firmware = build(code.sources, target, folder, [code.include])
+            emulated = run(firmware, np.zeros((1, made.tensors[made.inputs[0]].size), np.int8))
+            cycles = estimate(firmware, emulated)
+            seconds = time.perf_counter() - started
+            factor = TIMINGS[target.core].factor
+            refitted = fitted_factor(target.core, network) / factor if factor != 1 else 1.0
+            predicted = cycles.core * refitted + cycles.flash
+            names = (network, profile, target.core, emulated.instructions)
+            yield Compared(*names, predicted, figures[0], figures[-1], seconds)
+
+
+def main() -> int:
     """Print both tables; gives the number of figures outside their range."""
     outside = 0
     print(f"{'same code':16}{'core':15}{'published':>12}{'predicted':>12}{'ratio':>8}{'fitted':>8}")
@@ -113,8 +161,18 @@ def main(arguments: Sequence[str] = ()) -> int:
             ratio, other = predicted / figure.cycles, fitted / figure.cycles
             outside += not (0.9 <= ratio <= 1.1 and 0.9 <= other <= 1.1)
             print(f"{figure.network:16}{figure.core:15}{figure.cycles:12,}{predicted:12,.0f}{ratio:8.3f}{other:8.3f}")
+    print(f"\n{'same network':16}{'board':12}{'instructions':>13}{'predicted':>11}{'published':>26}{'':9}seconds")
+    with tempfile.TemporaryDirectory(prefix="autoshrink-") as folder:
+        for row in same_network(Path(folder)):
+            outside += not row.inside
+            span = f"{row.fastest.cycles / 1e6:.1f} ({row.fastest.software}) to {row.slowest.cycles / 1e6:.1f} M"
+            verdict = "inside" if row.inside else "OUTSIDE"
+            print(
+                f"{row.network:16}{row.profile:12}{row.instructions / 1e6:11.2f} M{row.predicted / 1e6:9.1f} M"
+                f"  {span:34}{verdict:9}{row.seconds:.1f}"
+            )
     return outside
 
 
 if __name__ == "__main__":
-    sys.exit(min(1, main(sys.argv[1:])))
+    sys.exit(min(1, main()))

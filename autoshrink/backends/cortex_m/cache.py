@@ -7,6 +7,8 @@ import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from autoshrink.core import BackendUnavailable
+
 __all__ = ["built_once"]
 
 
@@ -20,6 +22,9 @@ def built_once(name: str, depends_on: Iterable[bytes | str], build: Callable[[Pa
 
     Returns:
         The file in ``$XDG_CACHE_HOME/autoshrink``. Processes that build it at the same time don't disturb each other.
+
+    Raises:
+        BackendUnavailable: the folder can't be written.
     """
     digest = hashlib.sha256()
     for part in depends_on:
@@ -28,7 +33,7 @@ def built_once(name: str, depends_on: Iterable[bytes | str], build: Callable[[Pa
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "autoshrink" / "cortex_m"
     path = folder / f"{Path(name).stem}-{digest.hexdigest()[:24]}{Path(name).suffix}"
     if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
+        _make(folder)
         unfinished = path.with_name(f"{path.stem}.{os.getpid()}{path.suffix}")
         try:
             build(unfinished)
@@ -36,3 +41,10 @@ def built_once(name: str, depends_on: Iterable[bytes | str], build: Callable[[Pa
         finally:
             unfinished.unlink(missing_ok=True)
     return path
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BackendUnavailable(f"nothing can be kept in {folder} ({error.strerror}): set XDG_CACHE_HOME") from None

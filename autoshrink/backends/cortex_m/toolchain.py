@@ -17,15 +17,26 @@ from autoshrink.backends.cortex_m.cache import built_once
 from autoshrink.backends.cortex_m.cores import Core
 from autoshrink.core import BackendUnavailable, Refusal
 
-__all__ = ["BOARD_FILES", "Firmware", "build", "program", "read_image", "run_program", "versions"]
+__all__ = [
+    "BOARD_FILES",
+    "COMPILE_FLAGS",
+    "LINK_FLAGS",
+    "Firmware",
+    "build",
+    "linker_script",
+    "program",
+    "read_image",
+    "run_program",
+    "versions",
+]
 
 BOARD_FILES = Path(__file__).resolve().parent / "board"
 """Start-up code, linker script and harness."""
 _INSTALL = "apt-get install gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm"
-_COMPILE = ("-std=gnu11", "-ffunction-sections", "-fdata-sections", "-Wall", "-Wextra")
+COMPILE_FLAGS = ("-std=gnu11", "-ffunction-sections", "-fdata-sections", "-Wall", "-Wextra")
 # Start-up code and harness run before a C library could: no loop of theirs may become a call of memset.
 _FREESTANDING = ("-O2", "-ffreestanding", "-fno-tree-loop-distribute-patterns")
-_LINK = ("-nostartfiles", "--specs=nano.specs", "-Wl,--gc-sections", "-Wl,--no-warn-rwx-segments")
+LINK_FLAGS = ("-nostartfiles", "--specs=nano.specs", "-Wl,--gc-sections", "-Wl,--no-warn-rwx-segments")
 _OVERFLOW = re.compile(r"region `(\w+)' overflowed by (\d+) bytes")
 _INCLUDE = re.compile(rb'^\s*#\s*include\s*"([^"]+)"', re.MULTILINE)
 
@@ -65,6 +76,20 @@ def program(name: str) -> str:
     return path
 
 
+@functools.cache
+def require_toolchain() -> None:
+    """Check that firmware can be built and run here.
+
+    Raises:
+        BackendUnavailable: a program or the C library is not installed; the message says how to install them all.
+    """
+    for name in ("arm-none-eabi-gcc", "arm-none-eabi-nm", "arm-none-eabi-objdump", "qemu-system-arm"):
+        program(name)
+    specs = run_program([program("arm-none-eabi-gcc"), "-print-file-name=nano.specs"]).stdout.strip()
+    if not Path(specs).is_file():
+        raise BackendUnavailable(f"newlib, the C library for Arm, is not installed: {_INSTALL}")
+
+
 def run_program(command: Sequence[str | Path], folder: Path | None = None) -> subprocess.CompletedProcess[str]:
     """Run a program with plain English messages; its exit status is the caller's to judge."""
     environment = os.environ | {"LC_ALL": "C"}
@@ -99,7 +124,7 @@ def build(
     board: Board,
     folder: Path,
     include: Sequence[Path] = (),
-    flags: Sequence[str] = ("-O2",),
+    flags: Sequence[str] | None = None,
 ) -> Firmware:
     """Compile and link a model's C sources with start-up code and harness.
 
@@ -111,23 +136,25 @@ def build(
         board: its flash, RAM and stack are the linker's limits.
         folder: where ``firmware.elf``, ``firmware.map`` and the linker script go.
         include: folders with headers; one has ``model.h`` with ``MODEL_INPUT_SIZE`` and ``MODEL_OUTPUT_SIZE`` (bytes).
-        flags: optimization for the model's sources.
+        flags: optimization for the model's sources, in place of the core's own.
 
     Raises:
-        BackendUnavailable: no cross compiler.
+        BackendUnavailable: no cross compiler or no C library for it.
         Refusal: the image is larger than the emulated board's memory as well.
         RuntimeError: the compiler or linker refuses the sources, which is a bug of whatever wrote them.
     """
+    require_toolchain()
     core = board.emulated
+    optimize = core.optimization if flags is None else flags
     timer = f"-DHARNESS_TIMER={core.timer:#x}"
     objects = [
         _compile(BOARD_FILES / "startup.c", core, (), _FREESTANDING),
         _compile(BOARD_FILES / "harness.c", core, (), (*_FREESTANDING, timer)),
-        *(_compile(source, core, include, flags) for source in (BOARD_FILES / "buffers.c", *sources)),
+        *(_compile(source, core, include, optimize) for source in (BOARD_FILES / "buffers.c", *sources)),
     ]
     elf = folder / "firmware.elf"
-    overflow = _link(objects, core, board, elf, board.flash, board.ram)
-    if overflow and _link(objects, core, board, elf, core.flash.size, core.ram.size):
+    overflow = _link(objects, core, elf, linker_script(board))
+    if overflow and _link(objects, core, elf, linker_script(board, core.flash.size, core.ram.size)):
         listed = " and ".join(f"{region} by {excess} bytes" for region, excess in overflow.items())
         raise Refusal(f"the firmware overflows {listed}, and is too large for the emulated {core.name} too")
     return Firmware(elf, board, _symbols(elf), overflow)
@@ -135,7 +162,7 @@ def build(
 
 def _compile(source: Path, core: Core, include: Sequence[Path], flags: Sequence[str]) -> Path:
     compiler = program("arm-none-eabi-gcc")
-    arguments = [*core.flags, *_COMPILE, *flags]
+    arguments = [*core.flags, *COMPILE_FLAGS, *flags]
     content = source.read_bytes()
     headers = dict(_headers(content, [source.parent, *include]))
 
@@ -162,22 +189,24 @@ def _headers(
             yield from _headers(text, folders, seen | {name})
 
 
-def _link(objects: Sequence[Path], core: Core, board: Board, elf: Path, flash: int, ram: int) -> dict[str, int]:
-    template = string.Template((BOARD_FILES / "firmware.ld").read_text(encoding="utf-8"))
-    script = elf.with_name("firmware.ld")
-    script.write_text(
-        template.substitute(
-            flash_origin=hex(core.flash.origin),
-            flash_size=flash,
-            ram_origin=hex(core.ram.origin),
-            ram_size=ram,
-            host_origin=hex(core.host.origin),
-            host_size=core.host.size,
-            stack_size=board.stack,
-        ),
-        encoding="utf-8",
+def linker_script(board: Board, flash: int | None = None, ram: int | None = None) -> str:
+    """Write the linker script of a board, with other sizes in bytes than its own where they are given."""
+    core = board.emulated
+    return string.Template((BOARD_FILES / "firmware.ld").read_text(encoding="utf-8")).substitute(
+        flash_origin=hex(core.flash.origin),
+        flash_size=board.flash if flash is None else flash,
+        ram_origin=hex(core.ram.origin),
+        ram_size=board.ram if ram is None else ram,
+        host_origin=hex(core.host.origin),
+        host_size=core.host.size,
+        stack_size=board.stack,
     )
-    arguments = [*core.flags, *_LINK, f"-Wl,-Map={elf.with_suffix('.map')}"]
+
+
+def _link(objects: Sequence[Path], core: Core, elf: Path, script_text: str) -> dict[str, int]:
+    script = elf.with_name("firmware.ld")
+    script.write_text(script_text, encoding="utf-8")
+    arguments = [*core.flags, *LINK_FLAGS, f"-Wl,-Map={elf.with_suffix('.map')}"]
     done = run_program([program("arm-none-eabi-gcc"), *arguments, "-T", script, "-o", elf, *objects])
     overflow = {region.lower(): int(excess) for region, excess in _OVERFLOW.findall(done.stderr)}
     if done.returncode and not overflow:

@@ -169,16 +169,19 @@ def test_a_changed_header_is_compiled_again(tmp_path):
         assert run(firmware(source, tmp_path, "cortex-m4"), np.full((1, 1), 2, np.int8)).outputs[0, 0] == 2 * scale
 
 
+_CACHED = (toolchain.program, toolchain.versions, toolchain.require_toolchain, counting.plugin)
+
+
 @pytest.fixture
 def bare_path(tmp_path, monkeypatch):
     """A machine with nothing but what is linked into one folder."""
     folder = tmp_path / "bin"
     folder.mkdir()
     monkeypatch.setenv("PATH", str(folder))
-    for cached in (toolchain.program, toolchain.versions, counting.plugin):
+    for cached in _CACHED:
         cached.cache_clear()
     yield folder
-    for cached in (toolchain.program, toolchain.versions, counting.plugin):
+    for cached in _CACHED:
         cached.cache_clear()
 
 
@@ -187,6 +190,22 @@ def test_a_missing_compiler_is_named_with_the_line_that_installs_it(tmp_path, ba
         firmware(LOOP, tmp_path, "cortex-m4")
     assert "arm-none-eabi-gcc is not installed" in str(caught.value)
     assert "apt-get install gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm" in str(caught.value)
+
+
+def test_a_compiler_without_its_library_is_told_apart(tmp_path, bare_path):
+    for name in ("arm-none-eabi-nm", "arm-none-eabi-objdump", "qemu-system-arm"):
+        (bare_path / name).symlink_to("/bin/true")
+    (bare_path / "arm-none-eabi-gcc").write_text("#!/bin/sh\necho nano.specs\n")
+    (bare_path / "arm-none-eabi-gcc").chmod(0o755)
+    with pytest.raises(BackendUnavailable, match="newlib, the C library for Arm, is not installed: apt-get install"):
+        firmware(LOOP, tmp_path, "cortex-m4")
+
+
+def test_a_cache_that_can_not_be_written_is_said(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with pytest.raises(BackendUnavailable, match="nothing can be kept in .*file/autoshrink/cortex_m .*XDG_CACHE_HOME"):
+        firmware(LOOP, tmp_path, "cortex-m4")
 
 
 def test_without_a_host_compiler_instructions_are_counted_by_the_clock(tmp_path, monkeypatch):
