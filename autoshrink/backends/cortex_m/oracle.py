@@ -123,13 +123,7 @@ def _run(folder: Path, timeout: float) -> None:
     if done.returncode == 0:
         return
     lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-    last = "; ".join(_telling(lines))
+    last = "; ".join(list(dict.fromkeys(reversed(lines)))[:_SHOWN_LINES][::-1])
     if done.returncode < 0:
         raise DeviceError(f"tflite-micro's interpreter died of signal {-done.returncode}: {last}")
     raise Refusal(f"tflite-micro's interpreter can't run the .tflite file: {last}")
-
-
-def _telling(lines: Sequence[str]) -> list[str]:
-    # The interpreter's own words stand before or after Python's traceback.
-    own = [line for line in lines if not line.startswith(("Traceback", "File ", "^", "~")) and "Error" not in line]
-    return list(dict.fromkeys(own))[-_SHOWN_LINES:] or list(lines[-1:])

@@ -44,4 +44,7 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    try:
+        main(Path(sys.argv[1]))
+    except RuntimeError as error:  # the interpreter has said why on the same stream
+        sys.exit(str(error))

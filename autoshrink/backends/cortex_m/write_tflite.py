@@ -5,6 +5,7 @@ The same graph gives the same bytes. Constants are aligned to 16 bytes, as an in
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from autoshrink.core import BackendUnavailable, Refusal
 if TYPE_CHECKING:
     from types import ModuleType
 
-__all__ = ["schema", "write_tflite"]
+__all__ = ["schema", "without_int4", "write_tflite"]
 
 _IDENTIFIER = b"TFL3"
 _VERSION = 3
@@ -118,6 +119,12 @@ def write_tflite(graph: Graph) -> bytes:
     builder = flatbuffers.Builder(1024)
     builder.Finish(model.Pack(builder), _IDENTIFIER)
     return bytes(builder.Output())
+
+
+def without_int4(graph: Graph) -> Graph:
+    """Store 4-bit weights as int8, for readers that don't know int4, such as Vela; the arithmetic stays the same."""
+    tensors = (replace(tensor, dtype="int8") if tensor.dtype == "int4" else tensor for tensor in graph.tensors)
+    return replace(graph, tensors=tuple(tensors))
 
 
 def _code(fb: ModuleType, kind: str) -> Any:

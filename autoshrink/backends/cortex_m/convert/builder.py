@@ -21,6 +21,11 @@ __all__ = ["Builder", "LayoutRefusal", "Value"]
 class LayoutRefusal(Refusal):
     """A kernel would need its data moved first; another layout of the inputs may avoid it."""
 
+    def __init__(self, message: str, progress: int) -> None:
+        super().__init__(message)
+        self.progress = progress
+        """Operators that were written before."""
+
 
 @dataclass(frozen=True)
 class Value:
@@ -66,7 +71,8 @@ class Builder:
     def layout_refusal(self) -> LayoutRefusal:
         """Make the error for data that lie in another order than a kernel needs."""
         where = f" in module {self.module!r}" if self.module else ""
-        return LayoutRefusal(f"the operator{where} needs a transposition while running, which no kernel does")
+        message = f"the operator{where} needs a transposition while running, which no kernel does"
+        return LayoutRefusal(message, len(self.network.nodes))
 
     def shaped(self, value: Value, shape: Sequence[int]) -> str:
         """Give the tensor another shape; memory stays as it is."""

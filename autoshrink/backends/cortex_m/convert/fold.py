@@ -53,6 +53,7 @@ def widen(network: Network) -> None:
 
 
 def _drop_reshapes(network: Network) -> None:
+    _shape_inputs(network)
     while _pass(network, _fold_reshape) or _skip(network):
         pass
     network.sweep()
@@ -106,6 +107,17 @@ def _fold_pad(network: Network, first: Node, node: Node) -> Node | None:
 
 def _fold_reshape(network: Network, first: Node, node: Node) -> Node | None:
     return replace(node, inputs=first.inputs) if first.kind == node.kind == "reshape" else None
+
+
+def _shape_inputs(network: Network) -> None:
+    """Give an input the shape that it is brought into at once."""
+    uses = network.uses()
+    for node in network.nodes:
+        port = network.inputs.get(node.inputs[0])
+        if node.kind == "reshape" and port is not None and uses[node.inputs[0]] == 1:
+            shape = network.shapes[node.output]
+            network.shapes[node.inputs[0]] = shape
+            network.inputs[node.inputs[0]] = replace(port, shape=shape)
 
 
 def _skip(network: Network) -> bool:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["trace"]
 
+_Order = tuple[int, ...]
 _PREFIX = "model."
 # A user's forward() may raise any of these while it is traced, and so may the exporter.
 _ERRORS = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
@@ -43,14 +44,13 @@ def trace(model: nn.Module, example: Split) -> Network:
         Refusal: torch can't follow the model, or an operator has no int8 kernel.
     """
     program = _export(model, example)
-    refused: LayoutRefusal | None = None
+    refused: list[LayoutRefusal] = []
     for orders in itertools.product(*(_orders(tensor) for tensor in example.inputs)):
         try:
-            return _Walk(program, orders).network()
+            return _Walk(program, _named(example, orders)).network()
         except LayoutRefusal as refusal:
-            refused = refused or refusal
-    assert refused is not None
-    raise refused
+            refused.append(refusal)
+    raise max(refused, key=lambda refusal: refusal.progress)
 
 
 class _Positional(nn.Module):
@@ -94,17 +94,23 @@ def _quiet() -> Iterator[None]:
             log.setLevel(level)
 
 
-def _orders(tensor: Tensor) -> tuple[tuple[int, ...], ...]:
+def _named(example: Split, orders: tuple[_Order, ...]) -> list[tuple[str, _Order]]:
+    count = len(orders)
+    names = example.names or tuple(f"input_{index}" if count > 1 else "input" for index in range(count))
+    return list(zip(names, orders, strict=True))
+
+
+def _orders(tensor: Tensor) -> tuple[_Order, ...]:
     plain = tuple(range(tensor.dim()))
     return ((0, *plain[2:], 1), plain) if tensor.dim() > 2 else (plain,)
 
 
 class _Walk:
-    """One walk over the exported graph, with one order in memory for each input."""
+    """One walk over the exported graph, with a name and an order in memory for each input."""
 
-    def __init__(self, program: ExportedProgram, orders: tuple[tuple[int, ...], ...]) -> None:
+    def __init__(self, program: ExportedProgram, inputs: list[tuple[str, _Order]]) -> None:
         self._program = program
-        self._orders = iter(orders)
+        self._inputs = iter(inputs)
         self._builder = Builder()
         self._known: dict[fx.Node, Any] = {}
 
@@ -123,8 +129,8 @@ class _Walk:
 
     def _placeholder(self, node: fx.Node, spec: Any) -> Value | Tensor:
         if spec.kind == InputKind.USER_INPUT:
-            order = next(self._orders)
-            return self._builder.add_input(node.name, node.meta["val"].shape, order)
+            name, order = next(self._inputs)
+            return self._builder.add_input(name, node.meta["val"].shape, order)
         held: Mapping[str, Any] = {**self._program.state_dict, **self._program.constants}
         found = held[spec.target]
         assert isinstance(found, Tensor)
