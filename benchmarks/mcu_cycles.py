@@ -20,10 +20,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from mcu_mlperf import MACS, graph
 
 from autoshrink.backends.cortex_m.boards import Board, read_board
 from autoshrink.backends.cortex_m.cycles import Cycles, estimate
 from autoshrink.backends.cortex_m.emulate import run
+from autoshrink.backends.cortex_m.generate import generate
 from autoshrink.backends.cortex_m.timings import TIMINGS
 from autoshrink.backends.cortex_m.toolchain import build
 from autoshrink.core import Hardware, catalog_folder
@@ -121,17 +123,15 @@ class Compared:
     """To build, emulate and model it."""
 
     @property
-    def inside(self) -> bool:
-        """Whether it is between 0.8 times the fastest and 1.25 times the slowest."""
-        return 0.8 * self.fastest.cycles <= self.predicted <= 1.25 * self.slowest.cycles
+    def verdict(self) -> str:
+        """Whether it is between 0.8 times the fastest and 1.25 times the slowest, or our code is faster or slower."""
+        if self.predicted < 0.8 * self.fastest.cycles:
+            return "faster"
+        return "slower" if self.predicted > 1.25 * self.slowest.cycles else "inside"
 
 
 def same_network(folder: Path) -> Iterator[Compared]:
     """Give MLPerf Tiny's networks on one board of each core that has published figures."""
-    from mcu_mlperf import graph
-
-    from autoshrink.backends.cortex_m.generate import generate
-
     for network in ("ds_cnn", "resnet8"):
         made = graph(network)
         for profile in ("stm32l4r5", "stm32u585", "stm32h743", "stm32g0b1"):
@@ -161,15 +161,16 @@ def main() -> int:
             ratio, other = predicted / figure.cycles, fitted / figure.cycles
             outside += not (0.9 <= ratio <= 1.1 and 0.9 <= other <= 1.1)
             print(f"{figure.network:16}{figure.core:15}{figure.cycles:12,}{predicted:12,.0f}{ratio:8.3f}{other:8.3f}")
-    print(f"\n{'same network':16}{'board':12}{'instructions':>13}{'predicted':>11}{'published':>26}{'':9}seconds")
+    print(f"\n{'same network':16}{'board':12}{'instructions':>13}{'predicted':>11}{'published':>26}", end="")
+    print(f"{'cycles/MAC':>27}{'seconds':>9}")
     with tempfile.TemporaryDirectory(prefix="autoshrink-") as folder:
         for row in same_network(Path(folder)):
-            outside += not row.inside
+            outside += row.verdict != "inside"
             span = f"{row.fastest.cycles / 1e6:.1f} ({row.fastest.software}) to {row.slowest.cycles / 1e6:.1f} M"
-            verdict = "inside" if row.inside else "OUTSIDE"
+            per_mac = f"{row.predicted / MACS[row.network]:.1f}"
             print(
                 f"{row.network:16}{row.profile:12}{row.instructions / 1e6:11.2f} M{row.predicted / 1e6:9.1f} M"
-                f"  {span:34}{verdict:9}{row.seconds:.1f}"
+                f"  {span:32}{row.verdict:8}{per_mac:>11}{row.seconds:9.1f}"
             )
     return outside
 

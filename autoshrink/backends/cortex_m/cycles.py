@@ -58,13 +58,19 @@ def estimate(firmware: Firmware, emulated: Emulated) -> Cycles:
 
 
 def measurement(firmware: Firmware, emulated: Emulated) -> Measurement:
-    """Give every figure of a firmware: latency and energy are modelled, everything else is emulated and exact."""
-    board = firmware.board
+    """Give every figure of a firmware: latency and energy are modelled, everything else is emulated and exact.
+
+    Where the linker said that the image overflows the board's memory, size or memory is above the board's limit by as
+    much as it said, the stack that is kept included.
+    """
+    board, overflow = firmware.board, firmware.overflow
     cycles = estimate(firmware, emulated)
+    memory = max(emulated.ram_bytes, board.ram + overflow["ram"]) if "ram" in overflow else emulated.ram_bytes
+    size = max(emulated.flash_bytes, board.flash + overflow["flash"]) if "flash" in overflow else emulated.flash_bytes
     metrics = {
         "latency": cycles.metric("s", 1 / board.clock),
-        "memory": Metric.exact(emulated.ram_bytes, "B", "emulated"),
-        "size": Metric.exact(emulated.flash_bytes, "B", "emulated"),
+        "memory": Metric.exact(memory, "B", "emulated"),
+        "size": Metric.exact(size, "B", "emulated"),
         "instructions": Metric.exact(emulated.instructions, "1", "emulated"),
         "stack": Metric.exact(emulated.stack_bytes, "B", "emulated"),
         "cycles": cycles.metric("1", 1.0),

@@ -59,6 +59,8 @@ def run(firmware: Firmware, inputs: NDArray[np.int8], timeout: float = 120.0, co
         DeviceError: the run took longer than the timeout.
         RuntimeError: the firmware faulted or gave up, which is a bug of whatever wrote it.
     """
+    if not len(inputs):
+        raise ValueError("a firmware is run on at least one input")
     library, reason = plugin() if count else (None, "not asked for")
     with tempfile.TemporaryDirectory(prefix="autoshrink-") as name:
         folder = Path(name)

@@ -204,7 +204,7 @@ def test_a_compiler_without_its_library_is_told_apart(tmp_path, bare_path):
 def test_a_cache_that_can_not_be_written_is_said(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    with pytest.raises(BackendUnavailable, match="nothing can be kept in .*file/autoshrink/cortex_m .*XDG_CACHE_HOME"):
+    with pytest.raises(BackendUnavailable, match=r"nothing can be kept in .*file/autoshrink/cortex_m .*XDG_CACHE_HOME"):
         firmware(LOOP, tmp_path, "cortex-m4")
 
 
