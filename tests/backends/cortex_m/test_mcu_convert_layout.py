@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from autoshrink.backends.cortex_m.convert import convert
-from autoshrink.backends.cortex_m.convert.views import Port, View
+from autoshrink.backends.cortex_m.convert.views import View, port_of
 from autoshrink.backends.cortex_m.oracle import ask
 from autoshrink.backends.cortex_m.write_tflite import write_tflite
 from autoshrink.core import Encoding, Refusal
@@ -58,7 +58,7 @@ def test_a_view_follows_torch(journey):
             except Refusal:
                 return  # it would cut an axis off its grid
             array = array.reshape(1, *setting)
-    port = Port.of(view, memory.shape)
+    port = port_of(view, memory.shape)
     assert np.array_equal(port.to_torch(memory), array.numpy())
     assert np.array_equal(port.to_file(array.numpy()), memory)
 

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from autoshrink.backends.cortex_m.convert import accepts, convert
+from autoshrink.backends.cortex_m.convert import convert
+from autoshrink.backends.cortex_m.encodings import refused
 from autoshrink.core import Encoding, Refusal
 from autoshrink.models.splits import Split
 
@@ -113,15 +114,16 @@ def test_a_model_that_gives_infinities_is_refused():
         (Encoding(scheme="dynamic", weight_bits=8), "scheme static, not dynamic"),
         (Encoding(scheme="static", weight_bits=16), "8 or 4 bits, not in 16"),
         (Encoding(scheme="static", weight_bits=8, calibration="entropy"), "minmax or percentile, not entropy"),
+        (Encoding(scheme="static", weight_bits=8, codebook=64), "at most 16 entries, not in 64"),
     ],
 )
 def test_encodings_without_kernels_are_refused(encoding, reason):
-    assert reason in accepts(encoding)
+    assert reason in refused(encoding)
     inputs = torch.randn(4, 4)
     with pytest.raises(Refusal, match=reason):
         convert(nn.Linear(4, 2).eval(), Split((inputs[:1],)), encoding, Split((inputs,)))
 
 
 def test_int8_and_int4_are_accepted():
-    assert not accepts(INT8)
-    assert not accepts(Encoding(scheme="static", weight_bits=4, calibration="percentile", codebook=16))
+    assert not refused(INT8)
+    assert not refused(Encoding(scheme="static", weight_bits=4, calibration="percentile", codebook=16))

@@ -15,15 +15,16 @@ from autoshrink.backends.cortex_m.convert.lower import lower
 from autoshrink.backends.cortex_m.convert.network import Network
 from autoshrink.backends.cortex_m.convert.ranges import learned_spans, requantize_fixed, scales
 from autoshrink.backends.cortex_m.convert.trace import trace
-from autoshrink.backends.cortex_m.convert.views import Port
+from autoshrink.backends.cortex_m.encodings import refused
 from autoshrink.backends.cortex_m.graph import Graph
+from autoshrink.backends.cortex_m.ports import Port
 from autoshrink.core import Encoding, Refusal
 from autoshrink.models.splits import Split, forward
 
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["Converted", "Port", "accepts", "convert"]
+__all__ = ["Converted", "convert"]
 
 _TOLERANCE = 1e-4
 _CHECKED = 8
@@ -40,17 +41,6 @@ class Converted:
     difference: float
 
 
-def accepts(encoding: Encoding) -> str:
-    """Say why an encoding can't be executed with int8 kernels; empty when it can."""
-    if encoding.scheme != "static":
-        return f"a microcontroller computes in int8 with scales known beforehand: scheme static, not {encoding.scheme}"
-    if encoding.weight_bits not in (8, 4):
-        return f"weights are stored in 8 or 4 bits, not in {encoding.weight_bits}"
-    if encoding.calibration not in ("minmax", "percentile"):
-        return f"calibration is minmax or percentile, not {encoding.calibration}"
-    return ""
-
-
 def convert(model: nn.Module, example: Split, encoding: Encoding, calibration: Split) -> Converted:
     """Quantize a module.
 
@@ -63,7 +53,7 @@ def convert(model: nn.Module, example: Split, encoding: Encoding, calibration: S
     Raises:
         Refusal: the encoding or an operator has no int8 kernel, or the float network differs from torch.
     """
-    reason = accepts(encoding)
+    reason = refused(encoding)
     if reason:
         raise Refusal(reason)
     network = trace(model, example)

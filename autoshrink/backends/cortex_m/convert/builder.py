@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from autoshrink.backends.cortex_m.convert.network import Kind, Network, Node
-from autoshrink.backends.cortex_m.convert.views import Port, View, same_steps
+from autoshrink.backends.cortex_m.convert.views import View, port_of, same_steps
 from autoshrink.core import Refusal
 
 __all__ = ["Builder", "LayoutRefusal", "Value"]
@@ -55,12 +55,12 @@ class Builder:
         if len(order) == 3 and order[-1] == 1:  # as the image of height 1 that a convolution over one dimension reads
             sizes.insert(1, 1)
         tensor = self._tensor(name, sizes)
-        self.network.inputs[tensor] = Port.of(view, self.network.shapes[tensor])
+        self.network.inputs[tensor] = port_of(view, self.network.shapes[tensor])
         return Value(tensor, view)
 
     def set_output(self, value: Value) -> None:
         """Declare what the network gives."""
-        self.network.outputs[value.name] = Port.of(value.view, self.network.shapes[value.name])
+        self.network.outputs[value.name] = port_of(value.view, self.network.shapes[value.name])
 
     def emit(self, kind: Kind, inputs: Sequence[str], shape: Sequence[int], **settings: Any) -> str:
         """Add an operator, and name its result, a tensor of the given shape (1, …)."""

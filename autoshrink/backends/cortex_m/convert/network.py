@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from autoshrink.backends.cortex_m.convert.views import Port
+from autoshrink.backends.cortex_m.ports import Port
 
 __all__ = ["Activation", "Kind", "Network", "Node", "Window"]
 

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from autoshrink.backends.cortex_m.ports import Port
 from autoshrink.core import Refusal
 
-__all__ = ["Axis", "Port", "View", "same_steps"]
+__all__ = ["Axis", "View", "port_of", "same_steps"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,41 +108,11 @@ class View:
         return View(put(self.memory), tuple(put(dim) for dim in self.dims))
 
 
-@dataclass(frozen=True)
-class Port:
-    """How an input or output of the deployed file is made from torch's array.
-
-    Torch's array (examples, …) is cut into ``parts``, these are put into ``order``, and the result has the file's
-    ``shape`` (1, …) for each example.
-    """
-
-    shape: tuple[int, ...]
-    parts: tuple[int, ...]
-    order: tuple[int, ...]
-    torch_shape: tuple[int, ...]
-
-    @classmethod
-    def of(cls, view: View, shape: Sequence[int]) -> Port:
-        """Describe a tensor of the file that has a shape and a view."""
-        logical = view.logical
-        order = tuple(logical.index(axis) for axis in view.memory)
-        return cls(tuple(shape), tuple(axis.size for axis in logical), order, view.shape)
-
-    @property
-    def plain(self) -> bool:
-        """Whether torch and the file count the elements in the same order."""
-        return self.order == tuple(range(len(self.order)))
-
-    def to_file(self, array: np.ndarray) -> np.ndarray:
-        """Put torch's array (examples, …) into the file's order: shape (examples, *shape[1:])."""
-        parts = array.reshape(len(array), *self.parts).transpose(0, *(axis + 1 for axis in self.order))
-        return np.ascontiguousarray(parts.reshape(len(array), *self.shape[1:]))
-
-    def to_torch(self, array: np.ndarray) -> np.ndarray:
-        """Put the file's array (examples, …) into torch's order: shape (examples, *torch_shape[1:])."""
-        sizes = [self.parts[axis] for axis in self.order]
-        parts = array.reshape(len(array), *sizes).transpose(0, *(self.order.index(i) + 1 for i in range(len(sizes))))
-        return np.ascontiguousarray(parts.reshape(len(array), *self.torch_shape[1:]))
+def port_of(view: View, shape: Sequence[int]) -> Port:
+    """Describe an input or output of the file that has a shape (1, …) and is seen by torch through a view."""
+    logical = view.logical
+    order = tuple(logical.index(axis) for axis in view.memory)
+    return Port(tuple(shape), tuple(axis.size for axis in logical), order, view.shape)
 
 
 def same_steps(views: Sequence[View], dim: int) -> list[View]:

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from autoshrink.backends.cortex_m.convert.network import Node
+from autoshrink.backends.cortex_m.encodings import MOST_ENTRIES
 from autoshrink.core import Encoding
 
-__all__ = ["MOST_ENTRIES", "Weights", "quantize_weights"]
+__all__ = ["Weights", "quantize_weights"]
 
-MOST_ENTRIES = 16
-"""Entries of a codebook whose indices take four bits."""
 _BIAS_LIMIT = 2**30
 _SHRINKS = np.linspace(1.0, 0.6, 21)
 """Parts of a channel's range that a 4-bit grid is tried with: clipping a few weights can serve the others."""
