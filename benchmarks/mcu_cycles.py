@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -130,11 +130,15 @@ class Compared:
         return "slower" if self.predicted > 1.25 * self.slowest.cycles else "inside"
 
 
-def same_network(folder: Path) -> Iterator[Compared]:
-    """Give MLPerf Tiny's networks on one board of each core that has published figures."""
+PROFILES = ("stm32l4r5", "stm32u585", "stm32h743", "stm32g0b1")
+"""One board of each core that has published figures."""
+
+
+def same_network(folder: Path, profiles: Sequence[str] = PROFILES) -> Iterator[Compared]:
+    """Give MLPerf Tiny's networks on some boards."""
     for network in ("ds_cnn", "resnet8"):
         made = graph(network)
-        for profile in ("stm32l4r5", "stm32u585", "stm32h743", "stm32g0b1"):
+        for profile in profiles:
             target = board(profile)
             figures = sorted(
                 (p for p in published() if (p.network, p.core) == (network, target.core)), key=lambda p: p.cycles
