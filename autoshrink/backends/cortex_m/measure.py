@@ -50,15 +50,18 @@ def measure_artifact(
     content = (folder / artifact.files[0]).read_bytes()
     graph = read_tflite(content, artifact.files[0])
     splits = {name: _inputs(path, artifact) for name, path in predict.items()}
-    probe = _probe(graph, next(iter(splits.values()), None))
+    inputs = _joined(graph, list(splits.values()))
+    answers = ask(content, inputs)
     npu = read_npu(hardware)
-    measured = _estimated(graph, npu) if npu is not None else _emulated(content, graph, read_board(hardware), probe)
+    if npu is not None:
+        measured = _estimated(graph, npu)
+    else:
+        few = (inputs[0][:_COMPARED], answers.integers[:_COMPARED])
+        measured = _emulated(graph, read_board(hardware), *(array.reshape(len(array), -1) for array in few))
     port = output_port(artifact)
-    outputs = {}
-    for name, arrays in splits.items():
-        answers = ask(content, arrays).outputs
-        outputs[name] = port.to_torch(answers) if port is not None else answers
-    return measured, outputs
+    outputs = port.to_torch(answers.outputs) if port is not None else answers.outputs
+    ends = np.cumsum([len(arrays[0]) for arrays in splits.values()])
+    return measured, dict(zip(splits, np.split(outputs, ends[:-1]), strict=True) if splits else ())
 
 
 def _inputs(path: Path, artifact: Artifact) -> list[np.ndarray]:
@@ -68,14 +71,17 @@ def _inputs(path: Path, artifact: Artifact) -> list[np.ndarray]:
     return arrays if ports is None else [port.to_file(array) for port, array in zip(ports, arrays, strict=True)]
 
 
-def _probe(graph: Graph, arrays: Sequence[np.ndarray] | None) -> np.ndarray:
-    """Give int8 inputs for the emulated run: the first examples, or invented numbers."""
-    tensor = graph.tensors[graph.inputs[0]]
-    if arrays is None:
-        numbers = np.random.default_rng(0).integers(-128, 128, (_COMPARED, *tensor.shape[1:]))
-        return numbers.astype(np.int8)
-    first = arrays[0][:_COMPARED]
-    return first if first.dtype == np.int8 or tensor.dtype != "int8" else quantize(first, tensor)
+def _joined(graph: Graph, splits: Sequence[list[np.ndarray]]) -> list[np.ndarray]:
+    """Join the examples of all splits, as integers; without any, invent some."""
+    tensors = [graph.tensors[index] for index in graph.inputs]
+    if not splits:
+        generator = np.random.default_rng(0)
+        return [generator.integers(-128, 128, (_COMPARED, *t.shape[1:])).astype(np.int8) for t in tensors]
+    joined = [np.concatenate(arrays) for arrays in zip(*splits, strict=True)]
+    return [
+        quantize(array, tensor) if tensor.dtype == "int8" and array.dtype != np.int8 else array
+        for array, tensor in zip(joined, tensors, strict=True)
+    ]
 
 
 def _estimated(graph: Graph, npu: Npu) -> Measurement:
@@ -85,13 +91,12 @@ def _estimated(graph: Graph, npu: Npu) -> Measurement:
         return npu_measurement(compile_for_npu(model, npu, Path(scratch)), npu)
 
 
-def _emulated(content: bytes, graph: Graph, board: Board, probe: np.ndarray) -> Measurement:
+def _emulated(graph: Graph, board: Board, inputs: np.ndarray, wanted: np.ndarray) -> Measurement:
     with tempfile.TemporaryDirectory(prefix="autoshrink-firmware-") as scratch:
         generated = generate(graph, Path(scratch), core=board.core)
         firmware = build(generated.sources, board, Path(scratch), (generated.include,))
-        emulated = run(firmware, probe.reshape(len(probe), -1))
+        emulated = run(firmware, inputs)
         found = measurement(firmware, emulated)
-    wanted = ask(content, [probe]).integers.reshape(len(probe), -1)
     differing = int((emulated.outputs != wanted).sum())
     if differing:
         raise RuntimeError(
@@ -102,7 +107,8 @@ def _emulated(content: bytes, graph: Graph, board: Board, probe: np.ndarray) -> 
         "macs": generated.macs,
         "weight_bytes": generated.weight_bytes,
         "arena_bytes": generated.arena_bytes,
-        "compared": f"bit for bit equal to tflite-micro on {len(probe)} inputs",
-        **({"overflow": dict(firmware.overflow)} if firmware.overflow else {}),
+        "compared": f"bit for bit equal to tflite-micro on {len(inputs)} inputs",
     }
+    if firmware.overflow:
+        conditions["overflow"] = {region: f"{excess} bytes too many" for region, excess in firmware.overflow.items()}
     return Measurement(metrics=found.metrics, conditions=conditions)

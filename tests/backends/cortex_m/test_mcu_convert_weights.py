@@ -128,3 +128,14 @@ def test_shared_weights_of_a_network_stay_shared():
     weights = [tensor.data for tensor in graph.tensors if tensor.name.endswith("/weight")]
     assert len(weights) == 2
     assert all(len(np.unique(values)) <= 16 for values in weights)
+
+
+def test_entries_of_a_codebook_have_eight_bits():
+    entries = np.random.default_rng(3).normal(size=16)
+    weight = entries[np.random.default_rng(4).integers(0, 16, (6, 3, 3, 8))]
+    four, eight = (
+        quantize_weights(node(weight), encoding.model_copy(update={"codebook": 16}), 0.1) for encoding in (INT4, INT8)
+    )
+    assert four.bits == eight.bits == 8
+    assert np.array_equal(four.values, eight.values)
+    assert quantize_weights(node(weight), INT4, 0.1).bits == 4

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -105,7 +106,7 @@ class _Lowering:
     def _fully_connected(self, node: Node) -> None:
         weights = quantize_weights(node, self.encoding, self.scales[node.inputs[0]].scale)
         if (weights.scales == weights.scales[0]).all():
-            weights = Weights(weights.values, weights.scales[:1], weights.bias)
+            weights = replace(weights, scales=weights.scales[:1])
         operands = [node.inputs[0], *self._weights(node, weights, axis=0)]
         self._operator("FULLY_CONNECTED", operands, node.output, activation=_FUSED[node.activation], format=0)
 
@@ -171,7 +172,7 @@ class _Lowering:
 
     def _weights(self, node: Node, weights: Weights, axis: int) -> list[str]:
         """Declare weights and biases, and give their names."""
-        kind: DType = "int4" if self.encoding.weight_bits == 4 else "int8"
+        kind: DType = "int4" if weights.bits == 4 else "int8"
         zeros = (0,) * len(weights.scales)
         name, bias = f"{node.output}/weight", f"{node.output}/bias"
         steps = tuple(float(step) for step in weights.scales)

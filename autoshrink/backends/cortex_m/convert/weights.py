@@ -21,6 +21,7 @@ _SHRINKS = np.linspace(1.0, 0.6, 21)
 class Weights:
     """Integers in the layout of the node's weight, one scale for each output channel, int32 biases."""
 
+    bits: int
     values: np.ndarray
     scales: np.ndarray
     bias: np.ndarray
@@ -30,7 +31,8 @@ def quantize_weights(node: Node, encoding: Encoding, input_scale: float) -> Weig
     """Round the weights of an operator to integers.
 
     With a codebook, all channels have one grid in terms of the weights before folding, and what was folded into them
-    goes into the channels' scales: weights that shared a value still do.
+    goes into the channels' scales: weights that shared a value still do. The codebook's entries have 8 bits, whatever
+    was asked for: weights are stored as indices of 4.
 
     Args:
         node: a conv, depthwise or fully_connected.
@@ -43,9 +45,11 @@ def quantize_weights(node: Node, encoding: Encoding, input_scale: float) -> Weig
     assert node.weight is not None
     assert node.gain is not None
     assert node.bias is not None
-    limit = 7 if encoding.weight_bits == 4 else 127
     raw = _channels_first(node, node.weight)
-    if _shares(raw, encoding):
+    shares = _shares(raw, encoding)
+    bits = 4 if encoding.weight_bits == 4 and not shares else 8
+    limit = 2 ** (bits - 1) - 1
+    if shares:
         unit = _grid(raw.reshape(1, -1), limit) * np.ones(len(raw))
         values = np.rint(raw / unit[:, None]).clip(-limit, limit)
         scales = unit * np.abs(node.gain)
@@ -59,7 +63,7 @@ def quantize_weights(node: Node, encoding: Encoding, input_scale: float) -> Weig
     if values is None:
         values = np.rint(folded / scales[:, None]).clip(-limit, limit)
     bias = np.rint(node.bias / (scales.astype(np.float64) * input_scale)).clip(-_BIAS_LIMIT, _BIAS_LIMIT)
-    return Weights(_channels_back(node, values.astype(np.int8)), scales, bias.astype(np.int32))
+    return Weights(bits, _channels_back(node, values.astype(np.int8)), scales, bias.astype(np.int32))
 
 
 def _channels_first(node: Node, array: np.ndarray) -> np.ndarray:
