@@ -63,13 +63,13 @@ def plan(buffers: Sequence[Buffer], overlaps: Sequence[Overlap] = ()) -> Plan:
         if buffers[overlap.given].last == buffers[overlap.made].first and buffers[overlap.given].first < buffers[overlap.made].first
     }
     least = _lower_bound(buffers, list(allowed.values()))
-    shuffler, order = random.Random(0), sorted(range(len(buffers)), key=lambda i: (-buffers[i].size, buffers[i].first))
+    shuffler, order = random.Random(0), sorted(range(len(buffers)), key=lambda i: (-buffers[i].size, -buffers[i].first))
     best = _place(buffers, allowed, order)
     for attempt in range(_SHUFFLES):
         if best.size <= least:
             break
         if attempt == 0:
-            order.sort(key=lambda i: buffers[i].first)
+            order.sort(key=lambda i: -buffers[i].first)
         else:
             shuffler.shuffle(order)
         best = min(best, _place(buffers, allowed, order), key=lambda found: found.size)

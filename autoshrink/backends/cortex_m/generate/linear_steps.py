@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from autoshrink.backends.cortex_m.generate.linear import Linear
 from autoshrink.backends.cortex_m.generate.packing import Codebook, find_codebook
 from autoshrink.backends.cortex_m.generate.steps import Constant, Step, struct
 
-__all__ = ["channel_constants", "leads", "linear_step", "title", "window_fields"]
-
+__all__ = ["channel_constants", "leads", "linear_step", "mve_step", "title", "window_fields"]
 
 def window_fields(layer: Linear) -> str:
     """Write the ``as_window`` of a layer."""
@@ -44,6 +45,23 @@ def linear_step(layer: Linear, given: int, made: int, number: int, *, codebooks:
         scratch=_plane(layer) if layer.depthwise else layer.taps * (4 if book else 2),
         leads=leads(layer, 2),
         macs=layer.macs,
+    )
+
+
+def mve_step(layer: Linear, given: int, made: int, number: int, *, codebooks: bool) -> Step:
+    """Make the call of the kernels for the vector extension; other machines run the portable ones in their stead."""
+    step = linear_step(layer, given, made, number, codebooks=codebooks)
+    kernel = step.sources[0].removesuffix(".c")
+    window, positions = layer.window, 4
+    direct = window.kernel == (1, 1) and not any(window.before)
+    own = _plane(layer) + 4 * layer.taps + 4 * max(window.stride) if layer.depthwise else 0 if direct else positions * layer.taps
+    # Where inputs are read in place, the first position is still needed when the last one is written.
+    moved = {slot: lead + (positions * layer.channels_in if direct else 0) for slot, lead in leads(layer, positions).items() if lead is not None}
+    return replace(
+        step,
+        sources=(*step.sources, f"{kernel}_mve.c"),
+        scratch=max(step.scratch, own),
+        leads=step.leads if layer.depthwise else moved,
     )
 
 

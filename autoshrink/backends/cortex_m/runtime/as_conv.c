@@ -2,6 +2,8 @@
 #include "as_fixed.h"
 #include "as_kernels.h"
 
+#if !defined(__ARM_FEATURE_MVE) /* or else as_conv_mve.c */
+
 static int8_t scaled(const as_window *layer, const as_channels *channels, int channel, int32_t sum)
 {
     sum = as_scale(sum + channels->bias[channel], channels->multiplier[channel], channels->shift[channel]);
@@ -59,3 +61,5 @@ void as_conv(const as_window *layer, const as_channels *channels, const int8_t *
         }
     }
 }
+
+#endif

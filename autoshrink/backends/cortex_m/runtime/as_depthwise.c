@@ -2,6 +2,8 @@
 #include "as_fixed.h"
 #include "as_kernels.h"
 
+#if !defined(__ARM_FEATURE_MVE) /* or else as_depthwise_mve.c */
+
 void as_depthwise(const as_window *layer, const as_channels *channels, const int8_t *in, int8_t *out, void *scratch)
 {
     const int depth_in = layer->in_c, depth_out = layer->out_c, multiplier = depth_out / depth_in;
@@ -40,3 +42,5 @@ void as_depthwise(const as_window *layer, const as_channels *channels, const int
         }
     }
 }
+
+#endif

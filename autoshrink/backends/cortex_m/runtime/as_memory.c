@@ -7,6 +7,26 @@
 #define WORDS_ANYWHERE 0
 #endif
 
+#if defined(__ARM_FEATURE_MVE)
+
+#include <arm_mve.h>
+
+void as_copy(int8_t *to, const int8_t *from, size_t size)
+{
+    for (int left = (int)size; left > 0; left -= 16, from += 16, to += 16) {
+        const mve_pred16_t some = vctp8q((uint32_t)left);
+        vstrbq_p_s8(to, vldrbq_z_s8(from, some), some);
+    }
+}
+
+void as_fill(int8_t *to, int value, size_t size)
+{
+    for (int left = (int)size; left > 0; left -= 16, to += 16)
+        vstrbq_p_s8(to, vdupq_n_s8((int8_t)value), vctp8q((uint32_t)left));
+}
+
+#else
+
 void as_copy(int8_t *to, const int8_t *from, size_t size)
 {
     if (WORDS_ANYWHERE || (((uintptr_t)to | (uintptr_t)from) & 3) == 0) {
@@ -30,6 +50,8 @@ void as_fill(int8_t *to, int value, size_t size)
         __asm__ volatile("");
     }
 }
+
+#endif
 
 void as_clamp(const int8_t *in, int8_t *out, size_t size, int low, int high)
 {
