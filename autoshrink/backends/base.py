@@ -1,19 +1,21 @@
-"""What a backend is: a runtime that turns a model and an encoding into an artifact, and an adapter that runs it."""
+"""What a backend is: a runtime that turns a model and an encoding into an artifact, and how that is measured."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from autoshrink.core import Artifact, Encoding, Hardware
+from autoshrink.core import Artifact, Encoding, Hardware, Measurement
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import nn
 
     from autoshrink.models.splits import Split
 
-__all__ = ["Backend"]
+__all__ = ["Backend", "DeployedBackend", "EmulatedBackend"]
 
 
 class Backend(ABC):
@@ -21,8 +23,6 @@ class Backend(ABC):
 
     kind: ClassVar[str]
     """The name in hardware profiles, and of the backend's file or folder."""
-    adapter: ClassVar[Path]
-    """The file that runs on the device: ``load(path, options) -> run(inputs) -> outputs``, without autoshrink."""
 
     @abstractmethod
     def require(self, hardware: Hardware) -> None:
@@ -66,3 +66,35 @@ class Backend(ABC):
     @abstractmethod
     def versions(self) -> dict[str, str]:
         """Give the versions of the packages that a measurement depends on."""
+
+
+class DeployedBackend(Backend):
+    """A runtime that runs on a device, where the harness measures it through an adapter."""
+
+    adapter: ClassVar[Path]
+    """The file that runs on the device: ``load(path, options) -> run(inputs) -> outputs``, without autoshrink."""
+
+
+class EmulatedBackend(Backend):
+    """A runtime whose device is emulated or modelled: it measures in its own way, the same on every machine."""
+
+    @abstractmethod
+    def measure(
+        self, folder: Path, artifact: Artifact, hardware: Hardware, predict: Mapping[str, Path]
+    ) -> tuple[Measurement, dict[str, np.ndarray]]:
+        """Measure an artifact, and run it on every example.
+
+        Args:
+            folder: holds the artifact's files.
+            artifact: what to measure.
+            hardware: the profile.
+            predict: inputs by name of the split, as .npz files.
+
+        Returns:
+            The figures, and the first output for each split: shape (examples, …).
+
+        Raises:
+            Refusal: the device can't run the artifact.
+            BackendUnavailable: a tool is not installed.
+            DeviceError: a tool did not do what it was asked to.
+        """

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from autoshrink.backends.base import Backend
+from autoshrink.backends.base import Backend, DeployedBackend, EmulatedBackend
 from autoshrink.core import COSTS, Artifact, Hardware, Measurement, Metric, content_key
 from autoshrink.devices.base import Device
 
@@ -63,7 +63,7 @@ def measure(
     effort: Effort = "normal",
     timeout: float = 300.0,
 ) -> Measured:
-    """Measure an artifact in a process of its own on a device.
+    """Measure an artifact in a process of its own on a device, or as an emulated backend does.
 
     Latency is that of one example. With a reference, both are timed in turn, and when the reference's latency on the
     quiet device is given, the artifact's latency is that times the measured ratio: what slows the whole machine for a
@@ -93,6 +93,10 @@ def measure(
         BackendUnavailable: the runtime is not there.
         DeviceError: the device failed.
     """
+    if isinstance(backend, EmulatedBackend):
+        return Measured(*backend.measure(folder, artifact, hardware, predict or {}))
+    if not isinstance(backend, DeployedBackend):
+        raise TypeError(f"backend {backend.kind} says neither how it is deployed nor how it is emulated")
     power = hardware.energy.power if hardware.energy is not None and "energy" in wants else None
     files = {"artifact": folder, **(predict or {})}
     timed = "latency" in wants or power is not None

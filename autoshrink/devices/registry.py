@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from autoshrink.core import DeviceError, Hardware, SpecError
 from autoshrink.devices.base import Device
+from autoshrink.devices.emulated import Emulated
 from autoshrink.devices.local import Local
 
 __all__ = ["device"]
@@ -16,11 +17,13 @@ def device(hardware: Hardware) -> Device:
         SpecError: this kind of device is not supported.
         DeviceError: the device does not have what the profile asks for.
     """
+    if hardware.device == "emulated":
+        return Emulated()
     if hardware.device != "local":
         kind = hardware.device.partition("://")[0]
         raise SpecError(
             f"{hardware.name}: the device {hardware.device!r} can't be used: {kind} is not supported by this version "
-            "(supported: local)"
+            "(supported: local, emulated)"
         )
     local = Local()
     if hardware.threads > local.cores:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from autoshrink.backends.base import Backend
+from autoshrink.backends.base import EmulatedBackend
 from autoshrink.backends.cortex_m.boards import read_board, read_npu
 from autoshrink.backends.cortex_m.encodings import PLAIN, refused
 from autoshrink.core import Artifact, BackendUnavailable, Encoding, Hardware, Measurement, Refusal
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["CortexM"]
 
 
-class CortexM(Backend):
+class CortexM(EmulatedBackend):
     """Arm Cortex-M cores, and the Ethos-U NPUs beside them.
 
     There is no arithmetic but int8: a model that is encoded in no way, such as the original that candidates are
@@ -95,12 +95,12 @@ class CortexM(Backend):
         return write_artifact(converted, folder, self.kind, notes)
 
     def measure(
-        self, folder: Path, artifact: Artifact, hardware: Hardware, predict: Mapping[str, Path] | None = None
+        self, folder: Path, artifact: Artifact, hardware: Hardware, predict: Mapping[str, Path]
     ) -> tuple[Measurement, dict[str, np.ndarray]]:
         """Measure an artifact without a device, as `measure_artifact` says."""
         from autoshrink.backends.cortex_m.measure import measure_artifact
 
-        return measure_artifact(folder, artifact, hardware, predict or {})
+        return measure_artifact(folder, artifact, hardware, predict)
 
     def versions(self) -> dict[str, str]:
         """Give the versions of what converts, compiles, emulates and interprets."""

@@ -6,7 +6,7 @@ import importlib.metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from autoshrink.backends.base import Backend
+from autoshrink.backends.base import DeployedBackend
 from autoshrink.core import Artifact, BackendUnavailable, Encoding, Hardware, Refusal, nearest
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ _CPU = "CPUExecutionProvider"
 _OPTIONS = ("providers", "graph_optimization")
 
 
-class OnnxRuntime(Backend):
+class OnnxRuntime(DeployedBackend):
     """Microsoft's ONNX Runtime.
 
     Options of a profile: ``providers`` (execution providers in the order of preference, default the CPU's) and
