@@ -91,10 +91,11 @@ def run(
         finally:
             pool.close()
             session.keep_time()
-        plots = _plots(target, store, front)
-        tracked = tracker.finish(front, store.artifact_folder, list(plots))
         document = report(store, target, front, session.clock.totals())
         store.write_json("report.json", document)
+        plots = _plots(target, store, front)
+        example = {str(number): array for number, array in enumerate(workload_of(target).example.arrays())}
+        tracked = tracker.finish(front, store.artifact_folder, list(plots), example)
     return Finished(store, front, document, plots, tracked, interrupted)
 
 
