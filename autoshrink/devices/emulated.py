@@ -21,7 +21,9 @@ class Emulated(Device):
         Raises:
             DeviceError: always.
         """
-        raise DeviceError(f"{adapter.parent.name} can't run on an emulated device: write 'device: local' in the profile")
+        raise DeviceError(
+            f"{adapter.parent.name} can't run on an emulated device: write 'device: local' in the profile"
+        )
 
     def fingerprint(self) -> dict[str, str]:
         """Describe nothing of this machine, on which no figure depends."""

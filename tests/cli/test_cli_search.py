@@ -141,19 +141,33 @@ def test_a_finished_search_goes_on_with_more_candidates(searched: tuple[Path, di
     assert keys[: len(document["candidates"])] == [item["key"] for item in document["candidates"]]
 
 
-def test_mlflow_has_the_search(searched: tuple[Path, dict[str, Any], str]) -> None:
+def test_mlflow_has_the_search_and_its_models_answer_alike(searched: tuple[Path, dict[str, Any], str]) -> None:
     folder, document, _ = searched
     import mlflow
     from mlflow.tracking import MlflowClient
+    from sklearn.datasets import load_digits
 
+    digits = load_digits()
+    images, labels = (digits.images[1300:] / 16).astype("float32"), digits.target[1300:]
     mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
     client = MlflowClient()
     [experiment] = [item for item in client.search_experiments() if item.name == "mine"]
     runs = client.search_runs([experiment.experiment_id], max_results=100)
-    children = [run for run in runs if run.data.tags.get("mlflow.parentRunId")]
-    assert len(children) >= 6
-    on_front = [run for run in children if run.data.tags.get("pareto") == "true"]
-    assert on_front
+    children = {run.info.run_id: run for run in runs if run.data.tags.get("mlflow.parentRunId")}
+    assert len(children) >= len(document["candidates"]) - 1
+    models = client.search_logged_models([experiment.experiment_id])
+    by_key = {item["artifact"]["key"]: item for item in document["candidates"] if item["state"] == "front"}
+    compared = 0
+    for model in models:
+        run = children[model.source_run_id]
+        assert run.data.tags["pareto"] == "true"
+        loaded = mlflow.onnx.load_model(model.model_uri)
+        session = onnxruntime.InferenceSession(loaded.SerializeToString())
+        [scores] = session.run(None, {session.get_inputs()[0].name: images})[:1]
+        accuracy = float(np.mean(scores.argmax(1) == labels))
+        assert accuracy == pytest.approx(run.data.metrics["accuracy.test"], abs=5e-4)
+        compared += 1
+    assert compared >= len(by_key) > 0
 
 
 def test_an_impossible_budget_says_which_limit_binds(project: Path, edit: Callable[[str, str, str], None]) -> None:
