@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from autoshrink.core import Artifact, Encoding, Hardware, Measurement
+from autoshrink.core import Artifact, Candidate, Encoding, Hardware, Measurement
 
 if TYPE_CHECKING:
     import numpy as np
@@ -66,6 +67,35 @@ class Backend(ABC):
     @abstractmethod
     def versions(self) -> dict[str, str]:
         """Give the versions of the packages that a measurement depends on."""
+
+    def deliver(
+        self,
+        folder: Path,
+        artifact: Artifact,
+        hardware: Hardware,
+        candidate: Candidate,
+        to: Path,
+        example: Callable[[], Split | None] = lambda: None,
+    ) -> list[str]:
+        """Write what the user takes home: here the artifact's files as they are.
+
+        Args:
+            folder: holds the artifact's files.
+            artifact: what to deliver.
+            hardware: the profile that it was made for.
+            candidate: whose artifact it is, with its figures.
+            to: a folder; files of the same name are written over.
+            example: gives one example of the user's data, or None where they can't be loaded.
+
+        Returns:
+            The files that were written, as paths inside ``to``.
+
+        Raises:
+            BackendUnavailable: a package that writes the files is not installed.
+        """
+        for name in artifact.files:
+            shutil.copy(folder / name, to / name)
+        return list(artifact.files)
 
 
 class DeployedBackend(Backend):
