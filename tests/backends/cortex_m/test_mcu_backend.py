@@ -11,6 +11,9 @@ from mcu_modules import build
 from torch import nn
 
 from autoshrink.backends.cortex_m import CortexM
+from autoshrink.backends.cortex_m.graph import Graph, Op, Tensor
+from autoshrink.backends.cortex_m.read_tflite import read_tflite
+from autoshrink.backends.cortex_m.write_tflite import write_tflite
 from autoshrink.core import Artifact, BackendUnavailable, Encoding, Hardware, Refusal, SpecError, catalog_folder
 from autoshrink.models.splits import Split
 
@@ -62,6 +65,24 @@ def test_images_are_laid_out_as_the_file_wants_them(tmp_path):
     with torch.no_grad():
         wanted = model(inputs).numpy()
     assert np.abs(outputs["test"] - wanted).max() < 0.05 * np.abs(wanted).max()
+
+
+def test_a_file_of_others_with_floats_at_its_edges_is_measured(tmp_path):
+    own, inputs, _ = export("ds_cnn", tmp_path)
+    graph = read_tflite(tmp_path / "model.tflite")
+    edges = [graph.inputs[0], graph.outputs[0]]
+    floats = [Tensor(f"float {i}", graph.tensors[i].shape, "float32") for i in edges]
+    count = len(graph.tensors)
+    ops = (Op("QUANTIZE", (count,), (edges[0],)), *graph.ops, Op("DEQUANTIZE", (edges[1],), (count + 1,)))
+    content = write_tflite(Graph((*graph.tensors, *floats), ops, (count,), (count + 1,)))
+    (tmp_path / "theirs.tflite").write_bytes(content)
+    theirs = Artifact(key="k", backend="cortex_m", files=("theirs.tflite",), size=len(content))
+    path = npz(tmp_path, inputs)
+    figures, outputs = CortexM().measure(tmp_path, theirs, profile("nrf52840"), {"test": path})
+    wanted, answers = CortexM().measure(tmp_path, own, profile("nrf52840"), {"test": path})
+    assert np.array_equal(outputs["test"], answers["test"])
+    assert figures.metrics["instructions"] == wanted.metrics["instructions"]
+    assert CortexM().measure(tmp_path, theirs, profile("nrf52840"))[0].metrics["size"] == wanted.metrics["size"]
 
 
 def test_fewer_bits_take_less_flash(tmp_path):

@@ -20,7 +20,8 @@ __all__ = ["lower"]
 _FUSED: dict[str, Option] = {"none": "none", "relu": "relu", "relu6": "relu6", "unit": "none"}
 _PLAIN = {
     "relu": "RELU",
-    "relu6": "RELU6",
+    # Its result has no more than 6, where its int8 ends; TFLite Micro's own RELU6 does not change the scale.
+    "relu6": "RELU",
     "unit": "QUANTIZE",
     "requantize": "QUANTIZE",
     "hard_swish": "HARD_SWISH",

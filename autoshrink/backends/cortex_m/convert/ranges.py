@@ -53,23 +53,23 @@ def learned_spans(network: Network, by_module: Mapping[str, Span]) -> dict[str, 
 
 
 def requantize_fixed(network: Network) -> None:
-    """Put a requantization between an operator that gives a fixed scale and a concatenation with something else."""
-    made = {node.output: fixed for node in network.nodes if (fixed := _fixed(node)) is not None}
+    """Put a requantization between an operator whose scale must be its own and a concatenation, which has one for all.
+
+    Those are operators with a fixed scale, and a ReLU6 by itself, which clips because its int8 ends there.
+    """
     sets = _Sets(network.shapes)
     for node in network.nodes:
         if node.kind in _KEEPING:
             sets.join(node.inputs[0], node.output)
-    by_root = {sets.root(name): fixed for name, fixed in made.items()}
+    own = {sets.root(node.output) for node in network.nodes if node.kind == "relu6" or _fixed(node) is not None}
     nodes: list[Node] = []
     for node in network.nodes:
         inputs = list(node.inputs)
-        scales = [by_root.get(sets.root(name)) for name in inputs]
-        if node.kind == "concat" and any(scale is not None for scale in scales):
-            for index, name in enumerate(inputs):
-                if scales[index] is not None:
-                    inputs[index] = f"{node.output}/input_{index}"
-                    network.shapes[inputs[index]] = network.shapes[name]
-                    nodes.append(Node("requantize", (name,), inputs[index], node.module))
+        for index, name in enumerate(inputs):
+            if node.kind == "concat" and sets.root(name) in own:
+                inputs[index] = f"{node.output}/input_{index}"
+                network.shapes[inputs[index]] = network.shapes[name]
+                nodes.append(Node("requantize", (name,), inputs[index], node.module))
         nodes.append(replace(node, inputs=tuple(inputs)))
     network.nodes = nodes
 

@@ -197,7 +197,7 @@ class _Walk:
 
 def _first(value: Value, index: int, node: fx.Node) -> Value:
     # Pools give their result and the places of the largest values, which nothing here computes.
-    if index:
+    if index and node.users:
         raise Refusal(f"the indices of a pool in {_where(node)} have no int8 kernel on a microcontroller")
     return value
 

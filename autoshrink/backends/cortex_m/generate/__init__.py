@@ -30,7 +30,7 @@ class Generated:
     """Folder of every header."""
     arena_bytes: int
     weight_bytes: int
-    """Weights in flash, codebooks and packing included, biases and factors left out where they stand apart."""
+    """Weights in flash with their codebooks and what packing adds; biases and factors are left out."""
     constant_bytes: int
     """Every array in flash: weights, biases, factors, tables."""
     macs: int
@@ -72,7 +72,7 @@ def generate(graph: Graph, folder: Path, *, core: str, weights: Literal["auto", 
         header=folder / "model.h",
         include=folder,
         arena_bytes=placed.size,
-        weight_bytes=sum(constant.nbytes for constant in constants if constant.weights),
+        weight_bytes=sum(constant.weight_bytes for constant in constants),
         constant_bytes=sum(constant.nbytes for constant in constants),
         macs=sum(step.macs for step in program.steps),
         input_scale=program.given.scale,

@@ -8,11 +8,12 @@ from autoshrink.core import SpecError
 
 __all__ = ["Kernels", "kernels_for"]
 
-Kernels = Literal["portable", "dsp", "mve"]
+Kernels = Literal["scalar", "dsp", "mve"]
+"""Armv6-M and Armv7-M, the DSP extension, the vector extension."""
 
 _KERNELS: dict[str, Kernels] = {
-    "m0plus": "portable",
-    "m3": "portable",
+    "m0plus": "scalar",
+    "m3": "scalar",
     "m4": "dsp",
     "m4f": "dsp",
     "m7": "dsp",

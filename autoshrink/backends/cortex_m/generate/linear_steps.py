@@ -2,100 +2,83 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
+from autoshrink.backends.cortex_m.generate.cores import Kernels
+from autoshrink.backends.cortex_m.generate.layers import channel_constants, leads, title, window_fields
 from autoshrink.backends.cortex_m.generate.linear import Linear
 from autoshrink.backends.cortex_m.generate.packing import Codebook, find_codebook
-from autoshrink.backends.cortex_m.generate.steps import Constant, Step, struct
+from autoshrink.backends.cortex_m.generate.paired_steps import lines_step, paired_step
+from autoshrink.backends.cortex_m.generate.steps import Constant, Step
 
-__all__ = ["channel_constants", "leads", "linear_step", "mve_step", "title", "window_fields"]
+__all__ = ["linear_step"]
 
-def window_fields(layer: Linear) -> str:
-    """Write the ``as_window`` of a layer."""
-    window = layer.window
-    names = ("in", "out", "kernel", "stride", "dilation")
-    pairs = (window.given, window.made, window.kernel, window.stride, window.dilation)
-    sizes = {f"{name}_{axis}": pair[i] for name, pair in zip(names, pairs, strict=True) for i, axis in enumerate("hw")}
-    return struct(
-        in_c=layer.channels_in,
-        out_c=layer.channels_out,
-        **sizes,
-        pad_top=window.before[0],
-        pad_left=window.before[1],
-        border=layer.border,
-        zero_point=layer.zero_point,
-        low=layer.bounds[0],
-        high=layer.bounds[1],
-    )
+_LARGEST_SHIFT = 22
 
 
-def linear_step(layer: Linear, given: int, made: int, number: int, *, codebooks: bool) -> Step:
-    """Make the call of the kernels for any core."""
+def linear_step(layer: Linear, given: int, made: int, number: int, kernels: Kernels, *, codebooks: bool) -> Step:
+    """Make the call of the fastest kernels that are exact for a layer.
+
+    Args:
+        layer: what to compute.
+        given: the tensor that is read.
+        made: the tensor that is written.
+        number: of the step, for the names of its constants.
+        kernels: what the core can run.
+        codebooks: whether weights of at most 16 distinct values may be stored as 4-bit indices.
+    """
     book = find_codebook(layer.weights) if codebooks else None
+    if kernels != "mve" and _exact_by_half(layer):
+        if kernels == "dsp" and layer.depthwise and layer.window.dilation == (1, 1):
+            return lines_step(layer, given, made, number, book)
+        if not layer.depthwise and (book or _exact_in_pairs(layer)):
+            return paired_step(layer, given, made, number, kernels, book)
+    return _plain_step(layer, given, made, number, kernels, book)
+
+
+def _plain_step(layer: Linear, given: int, made: int, number: int, kernels: Kernels, book: Codebook | None) -> Step:
+    """Make the call of the kernels that take any quantization; those for vectors have the same names."""
     kernel = "as_depthwise" if layer.depthwise else "as_conv"
+    variants = (f"{kernel}_mve.c",) if kernels == "mve" else ("as_lines_v6m.S",) if layer.depthwise else ()
+    lead = leads(layer)
+    if layer.depthwise:
+        # A plane, decoded weights, sums of a line, and what is read behind the plane and not used.
+        scratch = _plane(layer) + 4 * (layer.taps + layer.window.made[1] + 1) + 4 * max(layer.window.stride)
+    elif kernels == "mve" and layer.window.kernel == (1, 1) and not layer.window.padded:
+        # Inputs are read where they are: those of a group's first position until its last is written.
+        scratch = layer.taps * (4 if book else 2)
+        lead = {0: (lead[0] or 0) + 4 * layer.channels_in}
+    else:
+        scratch = layer.taps * (4 if book or kernels == "mve" else 2)
     return Step(
         title=title(layer, book),
         call=f"{kernel}(&window_{number}, &channels_{number}, {{a}}, {{out}}, {{scratch}});",
         inputs=(given,),
         output=made,
-        sources=(f"{kernel}.c", "as_memory.c"),
-        constants=(*channel_constants(layer, number, book), Constant(f"window_{number}", "as_window", window_fields(layer))),
-        scratch=_plane(layer) if layer.depthwise else layer.taps * (4 if book else 2),
-        leads=leads(layer, 2),
+        sources=(f"{kernel}.c", *variants, "as_memory.c"),
+        constants=(
+            *channel_constants(layer, number, book),
+            Constant(f"window_{number}", "as_window", window_fields(layer)),
+        ),
+        scratch=scratch,
+        leads=lead,
         macs=layer.macs,
     )
 
 
-def mve_step(layer: Linear, given: int, made: int, number: int, *, codebooks: bool) -> Step:
-    """Make the call of the kernels for the vector extension; other machines run the portable ones in their stead."""
-    step = linear_step(layer, given, made, number, codebooks=codebooks)
-    kernel = step.sources[0].removesuffix(".c")
-    window, positions = layer.window, 4
-    direct = window.kernel == (1, 1) and not any(window.before)
-    own = _plane(layer) + 4 * layer.taps + 4 * max(window.stride) if layer.depthwise else 0 if direct else positions * layer.taps
-    # Where inputs are read in place, the first position is still needed when the last one is written.
-    moved = {slot: lead + (positions * layer.channels_in if direct else 0) for slot, lead in leads(layer, positions).items() if lead is not None}
-    return replace(
-        step,
-        sources=(*step.sources, f"{kernel}_mve.c"),
-        scratch=max(step.scratch, own),
-        leads=step.leads if layer.depthwise else moved,
-    )
+def _exact_by_half(layer: Linear) -> bool:
+    """Whether twice a sum and its scaled value with the rounding fit into 32 bits, as the quicker kernels need it."""
+    sums = 128 * np.abs(layer.weights.astype(np.int64)).reshape(layer.channels_out, -1).sum(axis=1)
+    small = (sums + np.abs(layer.bias)).max() < 2**30
+    return bool(small) and all(1 <= -shift <= _LARGEST_SHIFT for shift in layer.shifts)
 
 
-def title(layer: Linear, book: Codebook | None) -> str:
-    """Describe a layer in a line."""
-    window = layer.window
-    kind = "depthwise" if layer.depthwise else "convolution"
-    kernel = f"{window.kernel[0]}x{window.kernel[1]} "
-    stride = f" stride {window.stride[0]}x{window.stride[1]}" if window.stride != (1, 1) else ""
-    if window.given[0] == 1 and window.kernel == (1, 1):
-        kind, kernel = "fully connected", ""
-    sizes = (
-        f"{window.given[0]}x{window.given[1]}x{layer.channels_in} -> "
-        f"{window.made[0]}x{window.made[1]}x{layer.channels_out}"
-    )
-    stored = f", codebook of {len(book.values)}" if book else ""
-    return f"{kernel}{kind}{stride}, {sizes}{stored}"
-
-
-def leads(layer: Linear, group: int) -> dict[int, int | None]:
-    """Say how the output may lie over the input, when groups of pixels are read whole before they are written."""
-    window = layer.window
-    if layer.depthwise:
-        # A channel is read whole before it is written, and only its own bytes are.
-        same = layer.channels_in == layer.channels_out and window.pixels <= window.given[0] * window.given[1]
-        return {0: None} if same else {}
-    row, furthest = window.given[1] * layer.channels_in, 0
-    for after in range(group, window.pixels, group):
-        y, x = divmod(after, window.made[1])
-        top, left = y * window.stride[0] - window.before[0], x * window.stride[1] - window.before[1]
-        # The first input that is still needed belongs to the next pixel, or to the next row where this one is clipped.
-        needed = min(max(0, top) * row + max(0, left) * layer.channels_in, max(0, top + window.stride[0]) * row)
-        furthest = max(furthest, after * layer.channels_out - needed)
-    return {0: furthest}
+def _exact_in_pairs(layer: Linear) -> bool:
+    """Whether two channels' weights fit into 16 bits as 256 b + a, and b's sum into the 24 bits that are left."""
+    rows = layer.weights.reshape(layer.channels_out, layer.taps).astype(np.int64)
+    low, high = rows[0::2], rows[1::2]
+    fits = not ((high == -128) & (low[: len(high)] < 0)).any()
+    return fits and bool((128 * np.abs(high).sum(axis=1) < 2**23).all())
 
 
 def _plane(layer: Linear) -> int:
@@ -105,19 +88,3 @@ def _plane(layer: Linear) -> int:
         for made, stride, kernel, dilation in zip(window.made, window.stride, window.kernel, window.dilation, strict=True)
     )
     return height * width
-
-
-def channel_constants(layer: Linear, number: int, book: Codebook | None) -> tuple[Constant, ...]:
-    """Make the ``as_channels`` of a layer and the arrays that it refers to."""
-    weights = Constant(f"weights_{number}", "int8_t", book.packed if book else layer.weights.reshape(-1), weights=True)
-    constants = [
-        weights,
-        Constant(f"bias_{number}", "int32_t", layer.bias.astype(np.int32)),
-        Constant(f"multiplier_{number}", "int32_t", np.array(layer.multipliers, np.int32)),
-        Constant(f"shift_{number}", "int8_t", np.array(layer.shifts, np.int8)),
-    ]
-    if book:
-        constants.append(Constant(f"codebook_{number}", "int8_t", book.values, weights=True))
-    fields = {"weights": f"weights_{number}", "codebook": f"codebook_{number}" if book else "NULL"}
-    fields |= {name: f"{name}_{number}" for name in ("bias", "multiplier", "shift")}
-    return (*constants, Constant(f"channels_{number}", "as_channels", struct(**fields)))

@@ -9,9 +9,8 @@ import numpy as np
 
 from autoshrink.backends.cortex_m.generate import other_steps as make
 from autoshrink.backends.cortex_m.generate.cores import Kernels
-from autoshrink.backends.cortex_m.generate.dsp_steps import dsp_step
 from autoshrink.backends.cortex_m.generate.linear import Linear, Window, linear
-from autoshrink.backends.cortex_m.generate.linear_steps import linear_step, mve_step
+from autoshrink.backends.cortex_m.generate.linear_steps import linear_step
 from autoshrink.backends.cortex_m.generate.steps import Step
 from autoshrink.backends.cortex_m.generate.tables import TABLE_OPS
 from autoshrink.backends.cortex_m.graph import Graph, Op, Tensor
@@ -140,8 +139,7 @@ class _Lowering:
         if given in self.borders:
             border = self.borders[given]
             layer, given = self._without_border(layer, border), border.inputs[0]
-        build = dsp_step if self.kernels == "dsp" else mve_step if self.kernels == "mve" else linear_step
-        self._append(build(layer, given, op.outputs[0], number, codebooks=self.codebooks))
+        self._append(linear_step(layer, given, op.outputs[0], number, self.kernels, codebooks=self.codebooks))
 
     def _without_border(self, layer: Linear, border: Op) -> Linear:
         inner = self.graph.tensors[border.inputs[0]]

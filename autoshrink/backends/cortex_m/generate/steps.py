@@ -17,8 +17,8 @@ class Constant:
     name: str
     ctype: str
     values: np.ndarray | str
-    weights: bool = False
-    """Whether it holds weights; biases and factors are counted apart."""
+    weight_bytes: int = 0
+    """Those of its bytes that are weights or a codebook, and not biases or factors."""
 
     @property
     def nbytes(self) -> int:

@@ -3,7 +3,7 @@
  *
  * In assembler, because every register is taken: eight sums, two words of inputs, two of weights, two pointers.
  * A step (two taps, two channels, four positions) is 12 instructions for 16 products.
- * The prototypes stand in as_block_dsp.h; the order of the weights, in dsp_steps.py of the generator.
+ * The prototypes stand in as_block.h; the order of the weights, in paired_steps.py of the generator.
  */
 #if defined(__ARM_FEATURE_DSP) && defined(__thumb2__)
 
@@ -142,7 +142,7 @@
         pop     {r4-r11, pc}
         .endm
 
-        function as_block4
+        function as_block_group
         enter4  48, 8, 3f
 1:
         ldr     r12, [sp, #X]
@@ -165,7 +165,7 @@
         scale4  r4, r5, r6, r7, 1, 12, asr #7
         leave4  1b
 
-        function as_block4_codebook
+        function as_block_group_codebook
         enter4  64, 4, 3f
 1:
         ldr     r12, [sp, #X]
@@ -244,7 +244,7 @@
         pop     {r4-r11, pc}
         .endm
 
-        function as_block1
+        function as_block_single
         enter1
 1:
         ldr     r0, [sp, #X]
@@ -275,7 +275,7 @@
         sub     r3, r3, r2
         leave1  1b, asr #7
 
-        function as_block1_codebook
+        function as_block_single_codebook
         enter1
 1:
         ldr     r0, [sp, #X]

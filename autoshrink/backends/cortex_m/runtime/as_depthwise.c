@@ -4,40 +4,102 @@
 
 #if !defined(__ARM_FEATURE_MVE) /* or else as_depthwise_mve.c */
 
+/* The plane holds inputs + 128, which Armv6-M reads in one instruction. */
+enum { OFFSET = 128 };
+
+typedef struct {
+    int kernel_h, kernel_w, pitch; /* bytes from one line of the kernel to the next in the plane */
+    int dilation_w, stride_w;
+} shape;
+
+#if defined(__ARM_ARCH_6M__)
+/* In assembler; for an even number of outputs. */
+void as_sums_3x3(const uint8_t *from, int pitch, const int32_t *weights, int32_t *sums, int32_t bias, int count);
+void as_sums_3x3_by_2(const uint8_t *from, int pitch, const int32_t *weights, int32_t *sums, int32_t bias, int count);
+#endif
+
+/* The sums of a line of outputs, and of one more if their number is odd. */
+static void sum_line(const shape *s, const uint8_t *from, const int32_t *weights, int32_t bias, int count, int32_t *sums)
+{
+    const int three = s->kernel_h == 3 && s->kernel_w == 3 && s->dilation_w == 1;
+#if defined(__ARM_ARCH_6M__)
+    const int even = (count + 1) & ~1;
+    if (three && s->stride_w == 1) {
+        as_sums_3x3(from, s->pitch, weights, sums, bias, even);
+        return;
+    }
+    if (three && s->stride_w == 2) {
+        as_sums_3x3_by_2(from, s->pitch, weights, sums, bias, even);
+        return;
+    }
+#else
+    if (three) {
+        const int32_t a = weights[0], b = weights[1], c = weights[2], d = weights[3], e = weights[4], f = weights[5];
+        const int32_t g = weights[6], h = weights[7], i = weights[8];
+        for (; count > 0; count--, from += s->stride_w) {
+            const uint8_t *const second = from + s->pitch, *const third = second + s->pitch;
+            *sums++ = bias + a * from[0] + b * from[1] + c * from[2] + d * second[0] + e * second[1] + f * second[2]
+                      + g * third[0] + h * third[1] + i * third[2];
+        }
+        return;
+    }
+#endif
+    for (; count > 0; count--, from += s->stride_w) {
+        const uint8_t *row = from;
+        const int32_t *weight = weights;
+        int32_t sum = bias;
+        for (int i = 0; i < s->kernel_h; i++, row += s->pitch) {
+            const uint8_t *at = row;
+            for (int j = 0; j < s->kernel_w; j++, at += s->dilation_w)
+                sum += *weight++ * *at;
+        }
+        *sums++ = sum;
+    }
+}
+
+/* Decodes the weights of a channel; gives their sum. */
+static int32_t decode(const as_channels *channels, int channel, int taps, int32_t *weights)
+{
+    const int8_t *from = channels->weights + channel * (channels->codebook ? (taps + 1) / 2 : taps);
+    int32_t sum = 0;
+    for (int tap = 0; tap < taps; tap++) {
+        int weight = from[channels->codebook ? tap / 2 : tap];
+        if (channels->codebook)
+            weight = channels->codebook[((uint8_t)weight >> (tap % 2 * 4)) & 15];
+        weights[tap] = weight;
+        sum += weight;
+    }
+    return sum;
+}
+
 void as_depthwise(const as_window *layer, const as_channels *channels, const int8_t *in, int8_t *out, void *scratch)
 {
-    const int depth_in = layer->in_c, depth_out = layer->out_c, multiplier = depth_out / depth_in;
+    const int depth_in = layer->in_c, depth_out = layer->out_c, multiplier = depth_out / depth_in, out_w = layer->out_w;
     const int kernel_h = layer->kernel_h, kernel_w = layer->kernel_w, taps = kernel_h * kernel_w;
     const int rows = (layer->out_h - 1) * layer->stride_h + (kernel_h - 1) * layer->dilation_h + 1;
-    const int pitch = (layer->out_w - 1) * layer->stride_w + (kernel_w - 1) * layer->dilation_w + 1;
+    const int pitch = (out_w - 1) * layer->stride_w + (kernel_w - 1) * layer->dilation_w + 1;
     const int height = layer->in_h < rows - layer->pad_top ? layer->in_h : rows - layer->pad_top;
     const int width = layer->in_w < pitch - layer->pad_left ? layer->in_w : pitch - layer->pad_left;
-    int8_t *const plane = scratch;
-    as_fill(plane, layer->border, (size_t)(rows * pitch));
+    const int low = layer->low, high = layer->high, zero_point = layer->zero_point;
+    const shape s = {kernel_h, kernel_w, layer->dilation_h * pitch, layer->dilation_w, layer->stride_w};
+    int32_t *const weights = scratch, *const sums = weights + taps;
+    uint8_t *const plane = (uint8_t *)(sums + out_w + 1);
+    as_fill((int8_t *)plane, layer->border + OFFSET, (size_t)(rows * pitch));
     for (int from = 0; from < depth_in; from++) {
         const int8_t *source = in + from;
-        int8_t *to = plane + layer->pad_top * pitch + layer->pad_left;
+        uint8_t *to = plane + layer->pad_top * pitch + layer->pad_left;
         for (int y = 0; y < height; y++, to += pitch, source += (layer->in_w - width) * depth_in)
             for (int x = 0; x < width; x++, source += depth_in)
-                to[x] = *source;
+                to[x] = (uint8_t)(*source + OFFSET);
         for (int channel = from * multiplier; channel < (from + 1) * multiplier; channel++) {
+            const int32_t bias = channels->bias[channel] - OFFSET * decode(channels, channel, taps, weights);
+            const int32_t factor = channels->multiplier[channel];
+            const int shift = channels->shift[channel];
             int8_t *result = out + channel;
             for (int y = 0; y < layer->out_h; y++) {
-                for (int x = 0; x < layer->out_w; x++, result += depth_out) {
-                    const int8_t *weight = channels->weights + channel * (channels->codebook ? (taps + 1) / 2 : taps);
-                    const int8_t *at = plane + y * layer->stride_h * pitch + x * layer->stride_w;
-                    int32_t sum = channels->bias[channel];
-                    for (int i = 0, tap = 0; i < kernel_h; i++, at += layer->dilation_h * pitch) {
-                        for (int j = 0; j < kernel_w; j++, tap++) {
-                            const int w = channels->codebook
-                                              ? channels->codebook[((uint8_t)weight[tap / 2] >> (tap % 2 * 4)) & 15]
-                                              : weight[tap];
-                            sum += w * at[j * layer->dilation_w];
-                        }
-                    }
-                    sum = as_scale(sum, channels->multiplier[channel], channels->shift[channel]) + layer->zero_point;
-                    *result = (int8_t)as_between(sum, layer->low, layer->high);
-                }
+                sum_line(&s, plane + y * layer->stride_h * pitch, weights, bias, out_w, sums);
+                for (int x = 0; x < out_w; x++, result += depth_out)
+                    *result = (int8_t)as_between(as_scale(sums[x], factor, shift) + zero_point, low, high);
             }
         }
     }

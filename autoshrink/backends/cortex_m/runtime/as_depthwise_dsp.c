@@ -96,9 +96,9 @@ static void fill_plane(const side *along, const side *across, const int8_t *in, 
     }
 }
 
-void as_depthwise_dsp(const as_window *layer, const as_channels *channels, int along_height, const int8_t *in, int8_t *out,
-                      void *scratch)
+void as_depthwise_dsp(const as_window *layer, const as_channels *channels, const int8_t *in, int8_t *out, void *scratch)
 {
+    const int along_height = layer->out_h > layer->out_w;
     const int depth_in = layer->in_c, depth_out = layer->out_c, multiplier = depth_out / depth_in;
     const side height = make_side(layer->in_h, layer->out_h, layer->kernel_h, layer->stride_h, layer->pad_top,
                                   layer->in_w * depth_in, layer->out_w * depth_out);
@@ -108,7 +108,7 @@ void as_depthwise_dsp(const as_window *layer, const as_channels *channels, int a
     const int three = AS_DSP && along.kernel == 3 && across.kernel == 3 && along.stride == across.stride && along.stride < 3;
     const int pitch = (along.needed + 4) & ~1, pairs = (along.kernel + 1) / 2;
     uint32_t *const weights = scratch;
-    int16_t *const plane = (int16_t *)(void *)(weights + across.kernel * pairs);
+    int16_t *const plane = (int16_t *)(void *)(weights + (across.kernel * pairs > 6 ? across.kernel * pairs : 6));
     const int taps = along.kernel * across.kernel;
     const int tap_step = along_height ? across.kernel : 1, tap_line = along_height ? 1 : along.kernel;
     int8_t *const decoded = (int8_t *)(plane + pitch * across.needed);

@@ -26,16 +26,15 @@ typedef struct {
 void as_conv(const as_window *layer, const as_channels *channels, const int8_t *in, int8_t *out, void *scratch);
 void as_depthwise(const as_window *layer, const as_channels *channels, const int8_t *in, int8_t *out, void *scratch);
 
-/* Cores with the DSP extension; `packed` is what the generator wrote for them. */
-void as_conv_dsp(const as_window *layer, const uint32_t *packed, const int8_t *in, int8_t *out, void *scratch);
-void as_conv_dsp_codebook(const as_window *layer, const uint32_t *packed, const int8_t *codebook, const int8_t *in,
+/* Quicker, where the generator has shown that no intermediate value overflows; `packed` are its words. */
+void as_conv_paired(const as_window *layer, const uint32_t *packed, const int8_t *in, int8_t *out, void *scratch);
+void as_conv_paired_codebook(const as_window *layer, const uint32_t *packed, const int8_t *codebook, const int8_t *in,
                           int8_t *out, void *scratch);
-/* `along_height` says along which side the kernel works; it must not be dilated. */
-void as_depthwise_dsp(const as_window *layer, const as_channels *channels, int along_height, const int8_t *in, int8_t *out,
-                      void *scratch);
+/* Not for dilated kernels. */
+void as_depthwise_dsp(const as_window *layer, const as_channels *channels, const int8_t *in, int8_t *out, void *scratch);
 /* One output position with all of the input. */
-void as_dense_dsp(const as_window *layer, const uint32_t *packed, const int8_t *in, int8_t *out, void *scratch);
-void as_dense_dsp_codebook(const as_window *layer, const uint32_t *packed, const int8_t *codebook, const int8_t *in,
+void as_dense_paired(const as_window *layer, const uint32_t *packed, const int8_t *in, int8_t *out, void *scratch);
+void as_dense_paired_codebook(const as_window *layer, const uint32_t *packed, const int8_t *codebook, const int8_t *in,
                            int8_t *out, void *scratch);
 
 /* Padding counts for nothing; `border` of the window is not used. */

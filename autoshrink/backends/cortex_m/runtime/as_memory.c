@@ -45,6 +45,15 @@ void as_copy(int8_t *to, const int8_t *from, size_t size)
 
 void as_fill(int8_t *to, int value, size_t size)
 {
+    const uint32_t four = (uint8_t)value * 0x01010101u;
+    if (WORDS_ANYWHERE || ((uintptr_t)to & 3) == 0) {
+        for (; size >= 4; size -= 4, to += 4) {
+            if (WORDS_ANYWHERE)
+                __builtin_memcpy(to, &four, 4);
+            else
+                *(uint32_t *)(void *)to = four;
+        }
+    }
     while (size--) {
         *to++ = (int8_t)value;
         __asm__ volatile("");

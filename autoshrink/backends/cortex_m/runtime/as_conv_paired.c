@@ -1,8 +1,8 @@
-/* Convolution and fully connected layer for cores with the DSP extension: four output positions at a time. */
-#include "as_block_dsp.h"
+/* Convolution and fully connected layer with weights packed in pairs: a group of output positions at a time. */
+#include "as_block.h"
 #include "as_kernels.h"
 
-enum { POSITIONS = 4, TABLE_WORDS = 256 };
+enum { TABLE_WORDS = 256 };
 
 /* A window is read in runs of neighboring inputs: one for each of its rows, or, where it is dilated, for each tap. */
 typedef struct {
@@ -20,33 +20,6 @@ typedef struct {
     int top, left;
     const int8_t *from;
 } place;
-
-static uint32_t pair(int low, int high)
-{
-    return (uint16_t)low | (uint32_t)(uint16_t)high << 16;
-}
-
-/* Spreads what is left of a run after its groups of four; words are `apart`. */
-static uint32_t *spread_rest(const int8_t *from, int rest, uint32_t *to, int apart)
-{
-    if (rest == 3) {
-        *to = pair(from[0], from[2]);
-        to += apart;
-        *to = pair(from[1], 0);
-    } else {
-        *to = pair(from[0], rest == 2 ? from[1] : 0);
-    }
-    return to + apart;
-}
-
-static uint32_t *spread1(const int8_t *from, int length, uint32_t *to)
-{
-    for (; length >= 4; length -= 4, from += 4) {
-        *to++ = pair(from[0], from[2]);
-        *to++ = pair(from[1], from[3]);
-    }
-    return length ? spread_rest(from, length, to, 1) : to;
-}
 
 /* Puts a run together that reaches over the left or right border. */
 static const int8_t *with_border(const reader *r, const int8_t *row, int column, int8_t *to)
@@ -75,44 +48,39 @@ static inline const int8_t *find(const reader *r, const place *at, int i, int j,
     return with_border(r, r->in + row * r->pitch, column, r->border + (1 + position) * r->length);
 }
 
-static uint32_t *spread_rest4(const int8_t *const from[POSITIONS], int start, int rest, uint32_t *to)
+static uint32_t *spread_single(const reader *r, const place *at, uint32_t *to)
 {
-    for (int k = 0; k < POSITIONS; k++)
-        spread_rest(from[k] + start, rest, to + k, POSITIONS);
-    return to + (rest == 3 ? 2 : 1) * POSITIONS;
+    for (int i = 0; i < r->kernel_h; i++)
+        for (int j = 0; j < r->per_row; j++)
+            to = as_spread_single(find(r, at, i, j, 0), r->length, to);
+    return to;
 }
 
-/* Four windows, of which some reach over the border. */
-static void spread_crossing(const reader *r, const place at[POSITIONS], uint32_t *to)
+/* A group of windows, of which some reach over the border. */
+static uint32_t *spread_crossing(const reader *r, const place at[AS_POSITIONS], uint32_t *to)
 {
-    const int groups = r->length / 4, rest = r->length % 4;
     for (int i = 0; i < r->kernel_h; i++) {
         for (int j = 0; j < r->per_row; j++) {
-            const int8_t *from[POSITIONS];
-            for (int k = 0; k < POSITIONS; k++)
+            const int8_t *from[AS_POSITIONS];
+            for (int k = 0; k < AS_POSITIONS; k++)
                 from[k] = find(r, &at[k], i, j, k);
-            if (groups)
-                as_spread4(from[0], from[1], from[2], from[3], to, groups);
-            to += groups * 2 * POSITIONS;
-            if (rest)
-                to = spread_rest4(from, 4 * groups, rest, to);
+            to = as_spread_group(from, r->length, to);
         }
     }
+    return to;
 }
 
-static void spread_inside(const reader *r, const place at[POSITIONS], uint32_t *to)
+static uint32_t *spread_inside(const reader *r, const place at[AS_POSITIONS], uint32_t *to)
 {
-    const int groups = r->length / 4, rest = r->length % 4;
-    const int8_t *from[POSITIONS] = {at[0].from, at[1].from, at[2].from, at[3].from};
     for (int i = 0; i < r->kernel_h; i++) {
         for (int j = 0, offset = i * r->row_step; j < r->per_row; j++, offset += r->tap_step) {
-            if (groups)
-                as_spread4(from[0] + offset, from[1] + offset, from[2] + offset, from[3] + offset, to, groups);
-            to += groups * 2 * POSITIONS;
-            if (rest)
-                to = spread_rest4(from, offset + 4 * groups, rest, to);
+            const int8_t *from[AS_POSITIONS];
+            for (int k = 0; k < AS_POSITIONS; k++)
+                from[k] = at[k].from + offset;
+            to = as_spread_group(from, r->length, to);
         }
     }
+    return to;
 }
 
 static void convolve(const as_window *layer, const uint32_t *packed, const int8_t *in, int8_t *out, uint32_t *x,
@@ -120,8 +88,8 @@ static void convolve(const as_window *layer, const uint32_t *packed, const int8_
 {
     const int depth = layer->in_c, pitch = layer->in_w * depth, out_c = layer->out_c, out_w = layer->out_w;
     const int columns = layer->dilation_w == 1 ? layer->kernel_w : 1, per_row = layer->kernel_w / columns;
-    const int length = columns * depth, steps = layer->kernel_h * per_row * (length / 4 * 2 + (length % 4 + 1) / 2);
-    uint32_t *const x_end = x + POSITIONS * steps;
+    const int length = columns * depth, steps = layer->kernel_h * per_row * ((length + 1) / 2);
+    uint32_t *const x_end = x + AS_POSITIONS * AS_STEP_WORDS * steps;
     const reader r = {
         layer, in, (int8_t *)x_end, columns, length, per_row, layer->kernel_h, layer->dilation_h * pitch,
         layer->dilation_w * depth, layer->in_h - (layer->kernel_h - 1) * layer->dilation_h - 1,
@@ -134,8 +102,8 @@ static void convolve(const as_window *layer, const uint32_t *packed, const int8_
     int top = -layer->pad_top, left = first, column = 0, todo = layer->out_h * out_w, border = 0;
     const int8_t *from = in + top * pitch + left * depth;
     while (todo > 0) {
-        place at[POSITIONS];
-        const int count = todo >= POSITIONS ? POSITIONS : 1;
+        place at[AS_POSITIONS];
+        const int count = todo >= AS_POSITIONS ? AS_POSITIONS : 1;
         int outside = 0; /* negative if a window reaches over the border */
         for (int k = 0; k < count; k++) {
             at[k] = (place){top, left, from};
@@ -149,25 +117,21 @@ static void convolve(const as_window *layer, const uint32_t *packed, const int8_
         }
         if (outside < 0 && !border)
             as_fill(r.border, layer->border, (size_t)length), border = 1;
-        if (count == POSITIONS) {
+        if (count == 1) {
+            block.x_end = spread_single(&r, at, x);
+            if (table)
+                as_block_single_codebook(&block, packed);
+            else
+                as_block_single(&block, packed);
+        } else {
             if (outside < 0)
                 spread_crossing(&r, at, x);
             else
                 spread_inside(&r, at, x);
             if (table)
-                as_block4_codebook(&block, packed);
+                as_block_group_codebook(&block, packed);
             else
-                as_block4(&block, packed);
-        } else {
-            uint32_t *to = x;
-            for (int i = 0; i < layer->kernel_h; i++)
-                for (int j = 0; j < per_row; j++)
-                    to = spread1(find(&r, at, i, j, 0), length, to);
-            block.x_end = to;
-            if (table)
-                as_block1_codebook(&block, packed);
-            else
-                as_block1(&block, packed);
+                as_block_group(&block, packed);
         }
         const int made = count * out_c;
         if (clamped)
@@ -179,14 +143,19 @@ static void convolve(const as_window *layer, const uint32_t *packed, const int8_
 static void dense(const as_window *layer, const uint32_t *packed, const int8_t *in, int8_t *out, uint32_t *x,
                   const uint32_t *table)
 {
-    uint32_t *const x_end = spread1(in, layer->in_c, x);
+    uint32_t *const x_end = as_spread_single(in, layer->in_c, x);
     const as_block block = {x, x_end, out, out + layer->out_c, 0, 2 * layer->zero_point + 1, table};
     if (table)
-        as_block1_codebook(&block, packed);
+        as_block_single_codebook(&block, packed);
     else
-        as_block1(&block, packed);
+        as_block_single(&block, packed);
     if (layer->low > -128 || layer->high < 127)
         as_clamp(out, out, (size_t)layer->out_c, layer->low, layer->high);
+}
+
+static uint32_t pair(int low, int high)
+{
+    return (uint16_t)low | (uint32_t)(uint16_t)high << 16;
 }
 
 /* Every pair of 4-bit indices as a pair of weights. */
@@ -198,24 +167,24 @@ static const uint32_t *decoded(const int8_t *codebook, uint32_t *table)
     return table - TABLE_WORDS;
 }
 
-void as_conv_dsp(const as_window *layer, const uint32_t *packed, const int8_t *in, int8_t *out, void *scratch)
+void as_conv_paired(const as_window *layer, const uint32_t *packed, const int8_t *in, int8_t *out, void *scratch)
 {
     convolve(layer, packed, in, out, scratch, NULL);
 }
 
-void as_conv_dsp_codebook(const as_window *layer, const uint32_t *packed, const int8_t *codebook, const int8_t *in,
+void as_conv_paired_codebook(const as_window *layer, const uint32_t *packed, const int8_t *codebook, const int8_t *in,
                           int8_t *out, void *scratch)
 {
     const uint32_t *table = decoded(codebook, scratch);
     convolve(layer, packed, in, out, (uint32_t *)scratch + TABLE_WORDS, table);
 }
 
-void as_dense_dsp(const as_window *layer, const uint32_t *packed, const int8_t *in, int8_t *out, void *scratch)
+void as_dense_paired(const as_window *layer, const uint32_t *packed, const int8_t *in, int8_t *out, void *scratch)
 {
     dense(layer, packed, in, out, scratch, NULL);
 }
 
-void as_dense_dsp_codebook(const as_window *layer, const uint32_t *packed, const int8_t *codebook, const int8_t *in,
+void as_dense_paired_codebook(const as_window *layer, const uint32_t *packed, const int8_t *codebook, const int8_t *in,
                            int8_t *out, void *scratch)
 {
     const uint32_t *table = decoded(codebook, scratch);

@@ -1,9 +1,10 @@
-"""Weights and calls for cores with the DSP extension, whose SMLAD multiplies two pairs of 16 bits at once.
+"""Weights and calls of the kernels that take channels in pairs.
 
 Channels go in pairs (a, b), inputs in pairs of taps (one *step*). A step of plain weights is one word: the two halves hold
-``256 * b + a`` of one tap each, as 16-bit integers. SMLAD of inputs with the word gives ``256 * B + A``, with its even
-bytes (SXTB16) ``A``: one extraction serves both channels. A step of a codebook is two bytes, one for each channel, with
-the indices of both taps; a table of 256 words in RAM turns a byte into a pair of weights.
+``256 * b + a`` of one tap each, as 16-bit integers. The sum of inputs times the word's halves is ``256 * B + A``, the sum
+of inputs times its even bytes is ``A``: one extraction serves both channels. On cores with the DSP extension SMLAD takes
+both taps at once. A step of a codebook is two bytes, one for each channel, with the indices of both taps; a table of 256
+words in RAM turns a byte into a pair of weights.
 
 After the steps of a channel pair stand its shifts, biases and factors: 20 bytes.
 """
@@ -15,55 +16,71 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from autoshrink.backends.cortex_m.generate.cores import Kernels
+from autoshrink.backends.cortex_m.generate.layers import channel_constants, leads, title, window_fields
 from autoshrink.backends.cortex_m.generate.linear import Linear, Window
-from autoshrink.backends.cortex_m.generate.linear_steps import (
-    channel_constants,
-    leads,
-    linear_step,
-    title,
-    window_fields,
-)
-from autoshrink.backends.cortex_m.generate.packing import Codebook, find_codebook
+from autoshrink.backends.cortex_m.generate.packing import Codebook
 from autoshrink.backends.cortex_m.generate.steps import Constant, Step
 
-__all__ = ["dsp_step"]
+__all__ = ["lines_step", "paired_step"]
 
-_PIXELS = 4
+_POSITIONS = 4
+_STEP = 16  # bytes of inputs for a step of a group: four positions of two bytes, or two of four, times two taps
 _TABLE = 1024
-_LARGEST_SHIFT = 22
+_CONSTANTS = 20
 _REST = {0: (), 1: ((0, None),), 2: ((0, 1),), 3: ((0, 2), (1, None))}
 
 
-def dsp_step(layer: Linear, given: int, made: int, number: int, *, codebooks: bool) -> Step:
-    """Make the call of the kernels for the DSP extension, or of the portable ones where those can't be exact."""
-    book = find_codebook(layer.weights) if codebooks else None
-    if not _exact(layer, book) or (layer.depthwise and layer.window.dilation != (1, 1)):
-        return linear_step(layer, given, made, number, codebooks=codebooks)
-    if layer.depthwise:
-        return _depthwise(layer, given, made, number, book)
+def paired_step(layer: Linear, given: int, made: int, number: int, kernels: Kernels, book: Codebook | None) -> Step:
+    """Make the call for a convolution or fully connected layer."""
     heading, single = title(layer, book), layer.window.pixels == 1
     if single and layer.window.kernel == layer.window.given and not layer.window.padded:
         layer = _flat(layer)
     single = single and layer.window.given == (1, 1) and layer.window.kernel == (1, 1)
-    kernel = "as_dense_dsp" if single else "as_conv_dsp"
+    kernel = "as_dense_paired" if single else "as_conv_paired"
     operands = f"&window_{number}, packed_{number}, "
+    packed = _packed(layer, book)
+    pairs = (layer.channels_out + 1) // 2
     constants = [
-        Constant(f"packed_{number}", "uint32_t", _packed(layer, book), weights=True),
+        Constant(f"packed_{number}", "uint32_t", packed, weight_bytes=packed.nbytes - _CONSTANTS * pairs),
         Constant(f"window_{number}", "as_window", window_fields(layer)),
     ]
     if book:
         operands += f"codebook_{number}, "
         kernel += "_codebook"
-        constants.append(Constant(f"codebook_{number}", "int8_t", book.values, weights=True))
+        constants.append(Constant(f"codebook_{number}", "int8_t", book.values, weight_bytes=book.values.nbytes))
     return Step(
         title=heading,
         call=f"{kernel}({operands}{{a}}, {{out}}, {{scratch}});",
         inputs=(given,),
         output=made,
-        sources=("as_conv_dsp.c", "as_block_dsp.c", "as_block_dsp.S", "as_memory.c"),
+        sources=("as_conv_paired.c", "as_spread.c", "as_block.c", "as_block_dsp.S", "as_dots.S", "as_memory.c"),
         constants=tuple(constants),
-        scratch=_scratch(layer, single=single) + (_TABLE if book else 0),
-        leads=leads(layer, layer.window.pixels if single else _PIXELS),
+        scratch=_scratch(layer, kernels, single=single) + (_TABLE if book else 0),
+        leads=leads(layer),
+        macs=layer.macs,
+    )
+
+
+def lines_step(layer: Linear, given: int, made: int, number: int, book: Codebook | None) -> Step:
+    """Make the call for a depthwise convolution that goes along lines of a channel's plane."""
+    window = layer.window
+    along, across = (0, 1) if window.made[0] > window.made[1] else (1, 0)
+    needed = [(m - 1) * s + k for m, s, k in zip(window.made, window.stride, window.kernel, strict=True)]
+    pairs = window.kernel[across] * ((window.kernel[along] + 1) // 2)
+    plane = needed[across] * ((needed[along] + 4) // 2 * 2)
+    return Step(
+        title=title(layer, book),
+        call=f"as_depthwise_dsp(&window_{number}, &channels_{number}, {{a}}, {{out}}, {{scratch}});",
+        inputs=(given,),
+        output=made,
+        sources=("as_depthwise_dsp.c", "as_lines_dsp.S", "as_memory.c"),
+        constants=(
+            *channel_constants(layer, number, book),
+            Constant(f"window_{number}", "as_window", window_fields(layer)),
+        ),
+        scratch=4 * max(pairs, 6) + 2 * plane + (layer.taps if book else 0),
+        leads=leads(layer),
         macs=layer.macs,
     )
 
@@ -72,44 +89,6 @@ def _flat(layer: Linear) -> Linear:
     """Take all of the input, in its own order, as the channels of one position."""
     weights = layer.weights.reshape(layer.channels_out, 1, 1, -1)
     return replace(layer, window=Window((1, 1), (1, 1), (1, 1)), channels_in=layer.taps, weights=weights)
-
-
-def _depthwise(layer: Linear, given: int, made: int, number: int, book: Codebook | None) -> Step:
-    window = layer.window
-    along_height = window.made[0] > window.made[1]
-    along, across = (0, 1) if along_height else (1, 0)
-    needed = [(m - 1) * s + k for m, s, k in zip(window.made, window.stride, window.kernel, strict=True)]
-    pairs = window.kernel[across] * ((window.kernel[along] + 1) // 2)
-    plane = needed[across] * ((needed[along] + 4) // 2 * 2)
-    operands = f"&window_{number}, &channels_{number}, {int(along_height)}"
-    return Step(
-        title=title(layer, book),
-        call=f"as_depthwise_dsp({operands}, {{a}}, {{out}}, {{scratch}});",
-        inputs=(given,),
-        output=made,
-        sources=("as_depthwise_dsp.c", "as_lines_dsp.S", "as_memory.c"),
-        constants=(
-            *channel_constants(layer, number, book),
-            Constant(f"window_{number}", "as_window", window_fields(layer)),
-        ),
-        scratch=4 * pairs + 2 * plane + (layer.taps if book else 0),
-        leads=leads(layer, 1),
-        macs=layer.macs,
-    )
-
-
-def _exact(layer: Linear, book: Codebook | None) -> bool:
-    """Whether no intermediate value of the kernels can overflow, so that they give TFLite's result to the bit."""
-    if any(not 1 <= -shift <= _LARGEST_SHIFT for shift in layer.shifts):
-        return False
-    sums = 128 * np.abs(layer.weights.astype(np.int64)).reshape(layer.channels_out, -1).sum(axis=1)
-    if (sums + np.abs(layer.bias)).max() >= 2**30:
-        return False
-    if book or layer.depthwise:
-        return True
-    low, high = layer.weights[0::2], layer.weights[1::2]
-    unrepresentable = (high == -128) & (low[: len(high)] < 0)
-    return bool((sums[1::2] < 2**23).all() and not unrepresentable.any())
 
 
 def _runs(layer: Linear) -> tuple[int, int]:
@@ -155,12 +134,12 @@ def _packed(layer: Linear, book: Codebook | None) -> NDArray[np.uint32]:
     return np.concatenate([words, tail], axis=1).reshape(-1)
 
 
-def _scratch(layer: Linear, *, single: bool) -> int:
+def _scratch(layer: Linear, kernels: Kernels, *, single: bool) -> int:
     count, length = _runs(layer)
     steps = count * len(_pairs(length))
     if single:
-        return 4 * steps
-    size = 4 * _PIXELS * steps
+        return steps * (4 if kernels == "dsp" else 8)
+    size = _STEP * steps
     if layer.window.padded:
-        size += (1 + _PIXELS) * length
+        size += (1 + _POSITIONS) * length
     return -(-size // 4) * 4

@@ -1,0 +1,79 @@
+"""What the calls of all weighted layers share: their constants, their titles, and how outputs may lie over inputs."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from autoshrink.backends.cortex_m.generate.linear import Linear
+from autoshrink.backends.cortex_m.generate.packing import Codebook
+from autoshrink.backends.cortex_m.generate.steps import Constant, struct
+
+__all__ = ["channel_constants", "leads", "title", "window_fields"]
+
+
+def window_fields(layer: Linear) -> str:
+    """Write the ``as_window`` of a layer."""
+    window = layer.window
+    names = ("in", "out", "kernel", "stride", "dilation")
+    pairs = (window.given, window.made, window.kernel, window.stride, window.dilation)
+    sizes = {f"{name}_{axis}": pair[i] for name, pair in zip(names, pairs, strict=True) for i, axis in enumerate("hw")}
+    return struct(
+        in_c=layer.channels_in,
+        out_c=layer.channels_out,
+        **sizes,
+        pad_top=window.before[0],
+        pad_left=window.before[1],
+        border=layer.border,
+        zero_point=layer.zero_point,
+        low=layer.bounds[0],
+        high=layer.bounds[1],
+    )
+
+
+def title(layer: Linear, book: Codebook | None) -> str:
+    """Describe a layer in a line."""
+    window = layer.window
+    kind = "depthwise" if layer.depthwise else "convolution"
+    kernel = f"{window.kernel[0]}x{window.kernel[1]} "
+    stride = f" stride {window.stride[0]}x{window.stride[1]}" if window.stride != (1, 1) else ""
+    if window.given[0] == 1 and window.kernel == (1, 1):
+        kind, kernel = "fully connected", ""
+    sizes = (
+        f"{window.given[0]}x{window.given[1]}x{layer.channels_in} -> "
+        f"{window.made[0]}x{window.made[1]}x{layer.channels_out}"
+    )
+    stored = f", codebook of {len(book.values)}" if book else ""
+    return f"{kernel}{kind}{stride}, {sizes}{stored}"
+
+
+def leads(layer: Linear) -> dict[int, int | None]:
+    """Say how the output may lie over the input, when the inputs of a position are read before it is written."""
+    window = layer.window
+    if layer.depthwise:
+        # A channel is read whole before it is written, and only its own bytes are.
+        same = layer.channels_in == layer.channels_out and window.pixels <= window.given[0] * window.given[1]
+        return {0: None} if same else {}
+    row, furthest = window.given[1] * layer.channels_in, 0
+    for after in range(1, window.pixels):
+        y, x = divmod(after, window.made[1])
+        top, left = y * window.stride[0] - window.before[0], x * window.stride[1] - window.before[1]
+        # The first input that is still needed belongs to the next position, or to the next row where this one is clipped.
+        needed = min(max(0, top) * row + max(0, left) * layer.channels_in, max(0, top + window.stride[0]) * row)
+        furthest = max(furthest, after * layer.channels_out - needed)
+    return {0: furthest}
+
+
+def channel_constants(layer: Linear, number: int, book: Codebook | None) -> tuple[Constant, ...]:
+    """Make the ``as_channels`` of a layer and the arrays that it refers to."""
+    weights = book.packed if book else layer.weights.reshape(-1)
+    constants = [
+        Constant(f"weights_{number}", "int8_t", weights, weight_bytes=weights.nbytes),
+        Constant(f"bias_{number}", "int32_t", layer.bias.astype(np.int32)),
+        Constant(f"multiplier_{number}", "int32_t", np.array(layer.multipliers, np.int32)),
+        Constant(f"shift_{number}", "int8_t", np.array(layer.shifts, np.int8)),
+    ]
+    if book:
+        constants.append(Constant(f"codebook_{number}", "int8_t", book.values, weight_bytes=book.values.nbytes))
+    fields = {"weights": f"weights_{number}", "codebook": f"codebook_{number}" if book else "NULL"}
+    fields |= {name: f"{name}_{number}" for name in ("bias", "multiplier", "shift")}
+    return (*constants, Constant(f"channels_{number}", "as_channels", struct(**fields)))
