@@ -45,6 +45,8 @@ class Pool:
 
     def __init__(self, target: Target, workers: int, address: str | None = None) -> None:
         self._device = f"device:{re.sub(r'[^a-z0-9]+', '-', target.hardware.name.lower()).strip('-')}"
+        # What is emulated gives the same figures beside others.
+        self._alone = {} if target.hardware.device == "emulated" else {self._device: 1}
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         os.environ.setdefault("RAY_DEDUP_LOGS", "0")
@@ -53,7 +55,7 @@ class Pool:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             if address is None:
-                ray.init("local", num_cpus=workers, resources={self._device: 1}, include_dashboard=False, **quiet)
+                ray.init("local", num_cpus=workers, resources=self._alone, include_dashboard=False, **quiet)
             else:
                 self._join(address, quiet)
         if threading.current_thread() is threading.main_thread():
@@ -73,7 +75,7 @@ class Pool:
     ) -> Work:
         """Have an artifact measured, alone on its device."""
         other = (reference.artifact, reference.files) if reference else None
-        task = _MEASURE.options(resources={self._device: 1})
+        task = _MEASURE.options(resources=self._alone)
         return task.remote(self._target, made.artifact, made.files, other, original, splits)
 
     def wait(self, running: list[Work], timeout: float) -> list[Work]:
@@ -101,7 +103,7 @@ class Pool:
             ray.init(address, **quiet)
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise DeviceError(f"--address {address}: no Ray cluster there: {error}") from None
-        if self._device not in ray.cluster_resources():
+        if self._alone and self._device not in ray.cluster_resources():
             ray.shutdown()
             raise DeviceError(
                 f"--address {address}: no node of this cluster may measure for this profile; start one on the device "
