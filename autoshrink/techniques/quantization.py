@@ -104,7 +104,7 @@ class Quantization(Technique):
         model = fold_norms(model, context.workload.example)
         per_channel = self.granularity == "per_channel" and not has_codebooks(model)
         with observed(model, context.workload.calibration) as ranges:
-            if not ranges or not round_weights(model, per_channel):
+            if not ranges or not round_weights(model, per_channel, self.weight_bits):
                 raise Refusal("quantization-aware training finds no convolution and no linear layer")
             rate = context.recovery.learning_rate * _GENTLE
             recovery = replace(context.recovery, epochs=self.qat_epochs, learning_rate=rate)

@@ -22,7 +22,6 @@ __all__ = ["InputRange", "fold_norms", "has_codebooks", "observed", "round_weigh
 Span = tuple[float, float]
 
 _LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
-_TOP = 127
 _LEVELS = 255
 _PACE = 0.02
 _BATCH = 64
@@ -30,20 +29,21 @@ _SMALLEST = torch.finfo(torch.float32).tiny
 
 
 class RoundedWeight(nn.Module):
-    """A parametrization: the weight on its int8 grid, symmetric, per output channel or per tensor."""
+    """A parametrization: the weight on its integer grid, symmetric, per output channel or per tensor."""
 
-    def __init__(self, per_channel: bool) -> None:
+    def __init__(self, per_channel: bool, bits: int) -> None:
         super().__init__()
         self.per_channel = per_channel
+        self.top = 2 ** (bits - 1) - 1
 
     def forward(self, weight: Tensor) -> Tensor:
         """Round; the gradient passes as if nothing had been rounded."""
         largest = weight.detach().abs()
         if not self.per_channel:
-            scale = (largest.amax() / _TOP).clamp_min(_SMALLEST)
-            return torch.fake_quantize_per_tensor_affine(weight, scale, _zeros(scale), -_TOP, _TOP)
-        scale = (largest.flatten(1).amax(1) / _TOP).clamp_min(_SMALLEST)
-        return torch.fake_quantize_per_channel_affine(weight, scale, _zeros(scale), 0, -_TOP, _TOP)
+            scale = (largest.amax() / self.top).clamp_min(_SMALLEST)
+            return torch.fake_quantize_per_tensor_affine(weight, scale, _zeros(scale), -self.top, self.top)
+        scale = (largest.flatten(1).amax(1) / self.top).clamp_min(_SMALLEST)
+        return torch.fake_quantize_per_channel_affine(weight, scale, _zeros(scale), 0, -self.top, self.top)
 
 
 def has_codebooks(model: nn.Module) -> bool:
@@ -68,11 +68,11 @@ def fold_norms(model: nn.Module, example: Split) -> nn.Module:
     return model
 
 
-def round_weights(model: nn.Module, per_channel: bool) -> int:
-    """Put the weights of convolutions, linear layers and attention on int8 grids, and count them."""
+def round_weights(model: nn.Module, per_channel: bool, bits: int = 8) -> int:
+    """Put the weights of convolutions, linear layers and attention on integer grids, and count them."""
     found = [weight for weight in weights(model) if _is_executed(weight.module)]
     for weight in found:
-        parametrize.register_parametrization(weight.module, weight.attribute, RoundedWeight(per_channel))
+        parametrize.register_parametrization(weight.module, weight.attribute, RoundedWeight(per_channel, bits))
     return len(found)
 
 
