@@ -160,13 +160,15 @@ def pick(
     console.print(measurement_table(candidate.metrics, {"accuracy": _scores(candidate)}, ""))
     folder = kept.artifact_folder(candidate)
     if to is not None:
-        to.mkdir(parents=True, exist_ok=True)
-        shutil.copytree(folder, to, dirs_exist_ok=True)
+        from autoshrink.service.deliver import deliver
+
+        written = deliver(target, candidate, folder, to)
         (to / "recipe.yaml").write_text(candidate.recipe.to_yaml(), encoding="utf-8")
         record = next(item for item in document["candidates"] if item["id"] == candidate.id)
         figures = {**record, "search": document["search"], "hardware": document["hardware"]}
         (to / "figures.json").write_text(json_module.dumps(figures, indent=1) + "\n", encoding="utf-8")
-        console.print(f"Copied to {to}/: {', '.join(sorted(item.name for item in to.iterdir()))}")
+        shown = {f"{Path(name).parts[0]}{'/' if '/' in name else ''}" for name in written}
+        console.print(f"Written to {to}/: {', '.join(sorted({*shown, 'recipe.yaml', 'figures.json'}))}")
     else:
         console.print(f"Its files: {folder}/")
     if register is not None:

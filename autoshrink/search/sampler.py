@@ -26,7 +26,6 @@ from autoshrink.techniques.registry import draw
 __all__ = ["Draw", "Sampler"]
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
-warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
 
 _RECIPE = "recipe"
 
@@ -137,7 +136,9 @@ class _TrialChooser:
 
 def _sampler(kind: str, seed: int) -> BaseSampler:
     if kind == "tpe":
-        return TPESampler(seed=seed, multivariate=True, group=True, n_startup_trials=12)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # `group` is
+            return TPESampler(seed=seed, multivariate=True, group=True, n_startup_trials=12)
     if kind == "nsga2":
         return NSGAIISampler(seed=seed, population_size=16)
     if kind == "gp":

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import importlib.metadata
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from autoshrink.backends.base import EmulatedBackend
 from autoshrink.backends.cortex_m.boards import read_board, read_npu
 from autoshrink.backends.cortex_m.encodings import PLAIN, refused
-from autoshrink.core import Artifact, BackendUnavailable, Encoding, Hardware, Measurement, Refusal
+from autoshrink.core import Artifact, BackendUnavailable, Candidate, Encoding, Hardware, Measurement, Refusal
 
 if TYPE_CHECKING:
     import numpy as np
@@ -101,6 +101,20 @@ class CortexM(EmulatedBackend):
         from autoshrink.backends.cortex_m.measure import measure_artifact
 
         return measure_artifact(folder, artifact, hardware, predict)
+
+    def deliver(
+        self,
+        folder: Path,
+        artifact: Artifact,
+        hardware: Hardware,
+        candidate: Candidate,
+        to: Path,
+        example: Callable[[], Split | None] = lambda: None,
+    ) -> list[str]:
+        """Write the file, C sources and an emulated board for them, as `deliver_artifact` says."""
+        from autoshrink.backends.cortex_m.deliver import deliver_artifact
+
+        return deliver_artifact(folder, artifact, hardware, candidate, to, example)
 
     def versions(self) -> dict[str, str]:
         """Give the versions of what converts, compiles, emulates and interprets."""

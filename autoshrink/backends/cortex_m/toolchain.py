@@ -20,6 +20,8 @@ from autoshrink.core import BackendUnavailable, Refusal
 __all__ = [
     "BOARD_FILES",
     "COMPILE_FLAGS",
+    "FREESTANDING",
+    "INSTALL",
     "LINK_FLAGS",
     "Firmware",
     "build",
@@ -32,10 +34,10 @@ __all__ = [
 
 BOARD_FILES = Path(__file__).resolve().parent / "board"
 """Start-up code, linker script and harness."""
-_INSTALL = "apt-get install gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm"
+INSTALL = "apt-get install gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm"
 COMPILE_FLAGS = ("-std=gnu11", "-ffunction-sections", "-fdata-sections", "-Wall", "-Wextra")
 # Start-up code and harness run before a C library could: no loop of theirs may become a call of memset.
-_FREESTANDING = ("-O2", "-ffreestanding", "-fno-tree-loop-distribute-patterns")
+FREESTANDING = ("-O2", "-ffreestanding", "-fno-tree-loop-distribute-patterns")
 LINK_FLAGS = ("-nostartfiles", "--specs=nano.specs", "-Wl,--gc-sections", "-Wl,--no-warn-rwx-segments")
 _OVERFLOW = re.compile(r"region `(\w+)' overflowed by (\d+) bytes")
 _INCLUDE = re.compile(rb'^\s*#\s*include\s*"([^"]+)"', re.MULTILINE)
@@ -72,7 +74,7 @@ def program(name: str) -> str:
     """
     path = shutil.which(name)
     if path is None:
-        raise BackendUnavailable(f"{name} is not installed: {_INSTALL}")
+        raise BackendUnavailable(f"{name} is not installed: {INSTALL}")
     return path
 
 
@@ -87,7 +89,7 @@ def require_toolchain() -> None:
         program(name)
     specs = run_program([program("arm-none-eabi-gcc"), "-print-file-name=nano.specs"]).stdout.strip()
     if not Path(specs).is_file():
-        raise BackendUnavailable(f"newlib, the C library for Arm, is not installed: {_INSTALL}")
+        raise BackendUnavailable(f"newlib, the C library for Arm, is not installed: {INSTALL}")
 
 
 def run_program(command: Sequence[str | Path], folder: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -148,8 +150,8 @@ def build(
     optimize = core.optimization if flags is None else flags
     timer = f"-DHARNESS_TIMER={core.timer:#x}"
     objects = [
-        _compile(BOARD_FILES / "startup.c", core, (), _FREESTANDING),
-        _compile(BOARD_FILES / "harness.c", core, (), (*_FREESTANDING, timer)),
+        _compile(BOARD_FILES / "startup.c", core, (), FREESTANDING),
+        _compile(BOARD_FILES / "harness.c", core, (), (*FREESTANDING, timer)),
         *(_compile(source, core, include, optimize) for source in (BOARD_FILES / "buffers.c", *sources)),
     ]
     elf = folder / "firmware.elf"
@@ -189,8 +191,15 @@ def _headers(
             yield from _headers(text, folders, seen | {name})
 
 
-def linker_script(board: Board, flash: int | None = None, ram: int | None = None) -> str:
-    """Write the linker script of a board, with other sizes in bytes than its own where they are given."""
+def linker_script(board: Board, flash: int | None = None, ram: int | None = None, outside: str = "*harness*.o") -> str:
+    """Write the linker script of a board.
+
+    Args:
+        board: its flash, RAM and stack.
+        flash: bytes, in place of the board's own.
+        ram: bytes, in place of the board's own.
+        outside: the object files that are no part of the firmware, and lie in memory that only the emulated board has.
+    """
     core = board.emulated
     return string.Template((BOARD_FILES / "firmware.ld").read_text(encoding="utf-8")).substitute(
         flash_origin=hex(core.flash.origin),
@@ -200,6 +209,7 @@ def linker_script(board: Board, flash: int | None = None, ram: int | None = None
         host_origin=hex(core.host.origin),
         host_size=core.host.size,
         stack_size=board.stack,
+        outside=outside,
     )
 
 
