@@ -12,7 +12,7 @@ from typing import Literal
 import optuna
 from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import Trial, TrialState
 
 from autoshrink.core import Candidate, Limits, Range, Recipe, Space
@@ -58,7 +58,7 @@ class Sampler:
         self._open: dict[int, Trial] = {}
         fresh = not journal.exists()
         self._study = optuna.create_study(
-            storage=JournalStorage(JournalFileBackend(str(journal))),
+            storage=JournalStorage(JournalFileBackend(str(journal), _HeldAlready(str(journal)))),
             study_name=name,
             directions=["maximize" if name == "accuracy" else "minimize" for name in self._objectives],
             load_if_exists=True,
@@ -114,6 +114,16 @@ class Sampler:
             self._study.tell(trial.number, state=TrialState.FAIL)
             if params:
                 self._study.enqueue_trial(params)
+
+
+class _HeldAlready(JournalFileOpenLock):
+    """No lock: the store lets one driver onto a search, and Optuna's own outlives a driver that is killed."""
+
+    def acquire(self) -> bool:
+        return True
+
+    def release(self) -> None:
+        return None
 
 
 class _TrialChooser:

@@ -115,3 +115,12 @@ def test_the_same_seed_proposes_the_same(tmp_path: Path) -> None:
 
 def test_an_empty_recipe_is_the_original() -> None:
     assert Recipe().describe() == "original"
+
+
+@pytest.mark.timeout(20)
+def test_a_lock_that_a_killed_driver_left_holds_nobody(tmp_path: Path) -> None:
+    first = sampler(tmp_path)
+    first.ask()
+    for ending in (".lock", ".lock.rename"):
+        Path(f"{tmp_path}/study.journal{ending}").symlink_to(tmp_path / "study.journal")
+    assert sampler(tmp_path).ask()
