@@ -25,10 +25,14 @@ class Node:
 
 
 class Networks:
-    """Builds one network; every draw comes from one generator."""
+    """Builds one network; every draw comes from one generator.
 
-    def __init__(self, seed: int = 0) -> None:
+    A calibrated one gives each weighted layer an output scale at which random inputs use much of the int8 range.
+    """
+
+    def __init__(self, seed: int = 0, calibrated: bool = False) -> None:
         self.rng = np.random.default_rng(seed)
+        self.calibrated = calibrated
         self.graph = fb.SubGraphT()
         self.graph.tensors, self.graph.operators = [], []
         self.model = fb.ModelT()
@@ -115,27 +119,27 @@ class Networks:
         return inputs, scale
 
     def conv(self, x, channels, kernel=(3, 3), stride=(1, 1), padding="same", dilation=(1, 1), activation="none",
-             per_channel=True, bits=8, bias=True, distinct=0, full=False, zero_point=None) -> Node:  # fmt: skip
+             per_channel=True, bits=8, bias=True, distinct=0, full=False, zero_point=None, scale=None) -> Node:  # fmt: skip
         shape = (channels, *kernel, x.shape[3])
-        inputs, scale = self._linear(x, shape, 0, math.prod(shape[1:]), per_channel, bits, bias, distinct, full)
-        out = self.node((1, *self.sizes(x, kernel, stride, padding, dilation), channels), scale, zero_point)
+        inputs, usual = self._linear(x, shape, 0, math.prod(shape[1:]), per_channel, bits, bias, distinct, full)
+        out = self.node((1, *self.sizes(x, kernel, stride, padding, dilation), channels), scale or usual, zero_point)
         options = fb.Conv2DOptionsT()
         self._window(options, stride, padding, activation, dilation)
         self.op(fb.BuiltinOperator.CONV_2D, inputs, out.index, options, fb.BuiltinOptions.Conv2DOptions)
-        return out
+        return self.settled(out, zero_point is not None) if scale is None else out
 
     def depthwise(self, x, kernel=(3, 3), stride=(1, 1), padding="same", dilation=(1, 1), activation="none",
-                  multiplier=1, per_channel=True, bias=True, distinct=0, zero_point=None) -> Node:  # fmt: skip
+                  multiplier=1, per_channel=True, bias=True, distinct=0, zero_point=None, scale=None) -> Node:  # fmt: skip
         channels = x.shape[3] * multiplier
         shape = (1, *kernel, channels)
-        inputs, scale = self._linear(x, shape, 3, math.prod(kernel), per_channel, 8, bias, distinct, False)
-        out = self.node((1, *self.sizes(x, kernel, stride, padding, dilation), channels), scale, zero_point)
+        inputs, usual = self._linear(x, shape, 3, math.prod(kernel), per_channel, 8, bias, distinct, False)
+        out = self.node((1, *self.sizes(x, kernel, stride, padding, dilation), channels), scale or usual, zero_point)
         options = fb.DepthwiseConv2DOptionsT()
         self._window(options, stride, padding, activation, dilation)
         options.depthMultiplier = multiplier
         code = fb.BuiltinOperator.DEPTHWISE_CONV_2D
         self.op(code, inputs, out.index, options, fb.BuiltinOptions.DepthwiseConv2DOptions)
-        return out
+        return self.settled(out, zero_point is not None) if scale is None else out
 
     def dense(self, x, channels, activation="none", per_channel=False, bits=8, bias=True, distinct=0, full=False,
               rows=1, zero_point=None) -> Node:  # fmt: skip
@@ -147,6 +151,25 @@ class Networks:
         options.fusedActivationFunction = ACTIVATIONS[activation]
         code = fb.BuiltinOperator.FULLY_CONNECTED
         self.op(code, inputs, out.index, options, fb.BuiltinOptions.FullyConnectedOptions)
+        return self.settled(out, zero_point is not None)
+
+    def settled(self, out, fixed) -> Node:
+        """Give an output a scale, and a zero point unless that is fixed, that suit what random inputs make of it."""
+        if not self.calibrated:
+            return out
+        size = math.prod(self.graph.tensors[self.graph.inputs[0]].shape)
+        inputs = np.random.default_rng(0).integers(-128, 128, (8, size)).astype(np.int8)
+        scale, zero_point = out.scale, out.zero_point
+        for _ in range(6):
+            made = interpret(self.finish(out), inputs).astype(float)
+            real = (made - zero_point) * scale
+            saturated = np.mean((made == 127) | (made == -128) & (zero_point > -128))
+            between = real.std(axis=0).mean() / 20
+            scale = max(between, scale * 1.5 if saturated > 0.2 else 0.0, scale / 10)
+            zero_point = zero_point if fixed else int(np.clip(-real.mean() / scale, -100, 100))
+            out = Node(out.index, out.shape, float(np.float32(scale)), zero_point)
+            quantization = self.graph.tensors[out.index].quantization
+            quantization.scale, quantization.zeroPoint = np.array([scale], np.float32), np.array([zero_point])
         return out
 
     def pool(self, x, kind, kernel=(2, 2), stride=(2, 2), padding="valid", activation="none") -> Node:
