@@ -131,5 +131,5 @@ def test_a_profile_finds_its_device_or_says_what_is_missing() -> None:
     with pytest.raises(DeviceError, match=rf"box needs 4096 cores.* this machine has {Local().cores}"):
         device(Hardware(**plain, threads=4096))
     for name in ("ssh://me@board", "adb://1234"):
-        with pytest.raises(SpecError, match=r"is not supported by this version \(supported: local\)"):
+        with pytest.raises(SpecError, match=r"is not supported by this version \(supported: local, emulated\)"):
             device(Hardware(**plain, device=name))

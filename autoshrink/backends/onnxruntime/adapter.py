@@ -46,7 +46,7 @@ class Session:
         """Run one batch."""
         return list(self._session.run(self._outputs, arrays))
 
-    def bind(self, arrays: dict[str, np.ndarray]) -> Callable[[], object]:
+    def bind(self, arrays: dict[str, np.ndarray]) -> Callable[[], None]:
         """Prepare one batch for timing.
 
         A plain run, as a user's own Python does it, so that the figure can be checked in three lines. An I/O binding
@@ -58,8 +58,8 @@ class Session:
         feed = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
         run, outputs = self._session.run, self._outputs
 
-        def run_once() -> object:
-            return run(outputs, feed)
+        def run_once() -> None:
+            run(outputs, feed)
 
         return run_once
 

@@ -82,14 +82,14 @@ def test_a_file_of_others_with_floats_at_its_edges_is_measured(tmp_path):
     wanted, answers = CortexM().measure(tmp_path, own, profile("nrf52840"), {"test": path})
     assert np.array_equal(outputs["test"], answers["test"])
     assert figures.metrics["instructions"] == wanted.metrics["instructions"]
-    assert CortexM().measure(tmp_path, theirs, profile("nrf52840"))[0].metrics["size"] == wanted.metrics["size"]
+    assert CortexM().measure(tmp_path, theirs, profile("nrf52840"), {})[0].metrics["size"] == wanted.metrics["size"]
 
 
 def test_fewer_bits_take_less_flash(tmp_path):
     figures = []
     for encoding in (INT8, INT4):
         artifact, _, _ = export("residual", tmp_path, encoding)
-        figures.append(CortexM().measure(tmp_path, artifact, profile("nrf52840"))[0].metrics["size"].value)
+        figures.append(CortexM().measure(tmp_path, artifact, profile("nrf52840"), {})[0].metrics["size"].value)
     assert figures[1] < figures[0]
 
 
@@ -106,7 +106,7 @@ def test_a_model_larger_than_the_board_says_by_how_much(tmp_path):
     board = profile("nrf52840")
     small = board.model_copy(update={"limits": board.limits.model_copy(update={"size": 8192})})
     artifact, _, _ = export("ds_cnn", tmp_path, hardware=small)
-    found, _ = CortexM().measure(tmp_path, artifact, small)
+    found, _ = CortexM().measure(tmp_path, artifact, small, {})
     assert found.metrics["size"].value > 8192
     assert found.conditions["overflow"]["flash"].endswith("bytes too many")
 

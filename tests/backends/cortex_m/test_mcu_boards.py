@@ -63,7 +63,7 @@ def test_a_profile_describes_a_board_with_sources(name):
         ({"options.clock": "0 MHz"}, "options.clock: '0 MHz' is not a clock"),
         ({"options.core": "cortex-m5"}, "options.core: must be 'cortex-m0plus', 'cortex-m3'"),
         ({"options.cloc": "64 MHz"}, "options.cloc: unknown key; did you mean 'clock'?"),
-        ({"options.flash.wait": -1}, "options.flash.wait: must be 0.0 or more, not -1"),
+        ({"options.flash.wait": -1}, "options.flash.wait: must be 0 or more, not -1"),
         ({"options.flash.source": None}, "options.flash.source: this key is missing"),
         ({"options.flash.unified_cache": "1 KiB"}, "options.flash: give either a unified_cache or"),
         ({"options.flash": None}, "options.flash: this key is missing"),
