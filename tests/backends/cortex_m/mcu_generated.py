@@ -93,13 +93,14 @@ def _layers(draw, net: Networks, x: Node, kept: list[Node]) -> Node:
         settings["distinct"] = draw(st.sampled_from([0, 0, 3, 16]))
         if kind == "depthwise":
             return net.depthwise(x, multiplier=draw(st.sampled_from([1, 1, 2])), **settings)
-        full = draw(st.booleans())
-        return net.conv(x, draw(st.integers(1, 9)), full=full, **settings)
+        settings |= {"full": draw(st.booleans()), "zeros": draw(st.sampled_from([0, 0.5, 0.9]))}
+        return net.conv(x, draw(st.integers(1, 9)), **settings)
     if kind == "dense":
         bits = draw(st.sampled_from([8, 8, 4]))
         per_channel = draw(st.booleans()) and bits == 8
         settings = {"activation": draw(_ACTIVATIONS), "bits": bits, "per_channel": per_channel}
         settings |= {"bias": draw(st.booleans()), "distinct": draw(st.sampled_from([0, 16])) if bits == 8 else 0}
+        settings["zeros"] = draw(st.sampled_from([0, 0.5, 0.9]))
         rows = x.shape[1] if len(x.shape) == 4 and draw(st.booleans()) else 1
         return net.dense(x, draw(st.integers(1, 12)), rows=rows, **settings)
     if kind == "binary":

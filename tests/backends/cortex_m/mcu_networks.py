@@ -87,7 +87,7 @@ class Networks:
         self.graph.inputs = [node.index]
         return node
 
-    def weights(self, shape, axis, per_channel, bits, distinct, full):
+    def weights(self, shape, axis, per_channel, bits, distinct, full, zeros=0.0):
         low, high = (-8, 7) if bits == 4 else (-128, 127) if full else (-127, 127)
         if distinct:
             book = self.rng.choice(np.arange(low, high + 1), size=min(distinct, high - low + 1), replace=False)
@@ -96,6 +96,7 @@ class Networks:
             data = self.rng.integers(low, high + 1, shape).astype(np.int8)
         else:
             data = np.clip(np.round(self.rng.normal(0, 40, shape)), low, high).astype(np.int8)
+        data[self.rng.random(shape) < zeros] = 0
         channels = shape[axis] if per_channel else 1
         scales = np.exp(self.rng.uniform(-7, -5, channels)).astype(np.float32)
         stored = data
@@ -105,8 +106,8 @@ class Networks:
         dtype = fb.TensorType.INT4 if bits == 4 else fb.TensorType.INT8
         return self.tensor(shape, dtype, scales, [0] * channels, stored, axis), data, scales
 
-    def _linear(self, x, shape, axis, taps, per_channel, bits, bias, distinct, full):
-        index, data, scales = self.weights(shape, axis, per_channel, bits, distinct, full)
+    def _linear(self, x, shape, axis, taps, per_channel, bits, bias, distinct, full, zeros=0.0):
+        index, data, scales = self.weights(shape, axis, per_channel, bits, distinct, full, zeros)
         channels = shape[axis]
         inputs = [x.index, index]
         spread = math.sqrt(taps) * 74 * max(float(np.abs(data).mean()), 1.0)
@@ -119,9 +120,10 @@ class Networks:
         return inputs, scale
 
     def conv(self, x, channels, kernel=(3, 3), stride=(1, 1), padding="same", dilation=(1, 1), activation="none",
-             per_channel=True, bits=8, bias=True, distinct=0, full=False, zero_point=None, scale=None) -> Node:  # fmt: skip
+             per_channel=True, bits=8, bias=True, distinct=0, full=False, zero_point=None, scale=None,
+             zeros=0.0) -> Node:  # fmt: skip
         shape = (channels, *kernel, x.shape[3])
-        inputs, usual = self._linear(x, shape, 0, math.prod(shape[1:]), per_channel, bits, bias, distinct, full)
+        inputs, usual = self._linear(x, shape, 0, math.prod(shape[1:]), per_channel, bits, bias, distinct, full, zeros)
         out = self.node((1, *self.sizes(x, kernel, stride, padding, dilation), channels), scale or usual, zero_point)
         options = fb.Conv2DOptionsT()
         self._window(options, stride, padding, activation, dilation)
@@ -142,10 +144,10 @@ class Networks:
         return self.settled(out, zero_point is not None) if scale is None else out
 
     def dense(self, x, channels, activation="none", per_channel=False, bits=8, bias=True, distinct=0, full=False,
-              rows=1, zero_point=None) -> Node:  # fmt: skip
+              rows=1, zero_point=None, zeros=0.0) -> Node:  # fmt: skip
         taps = math.prod(x.shape) // rows
         shape = (channels, taps)
-        inputs, scale = self._linear(x, shape, 0, taps, per_channel, bits, bias, distinct, full)
+        inputs, scale = self._linear(x, shape, 0, taps, per_channel, bits, bias, distinct, full, zeros)
         out = self.node((rows, channels), scale, zero_point)
         options = fb.FullyConnectedOptionsT()
         options.fusedActivationFunction = ACTIVATIONS[activation]

@@ -12,7 +12,7 @@ PATHS = ["m3", "m4f", "m55"]
 
 
 @pytest.mark.parametrize("core", PATHS)
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(model=networks())
 def test_any_network_gives_what_tflite_micro_gives(core, model):
     inputs = inputs_for(model, 6)

@@ -50,14 +50,15 @@ def generate(graph: Graph, folder: Path, *, core: str, weights: Literal["auto", 
         graph: of int8 throughout, as `read_tflite` gives it.
         folder: where the files go; it is made if need be.
         core: ``m0plus``, ``m3``, ``m4f``, ``m7``, ``m33`` or ``m55``.
-        weights: ``auto`` stores weights of at most 16 distinct values as 4-bit indices into a codebook, where that is
-            smaller; ``dense`` stores each as one byte.
+        weights: ``auto`` stores weights of at most 16 distinct values (all of 4 bits, for example) as 4-bit indices into
+            a codebook, and leaves out zeros, each where flash and instructions are worth it; ``dense`` stores each as
+            one byte. The results are the same.
 
     Raises:
         Refusal: the network holds what no kernel computes.
         SpecError: the network contradicts itself, or the core is unknown.
     """
-    program = lower(graph, kernels_for(core), codebooks=weights == "auto")
+    program = lower(graph, kernels_for(core), packed=weights == "auto")
     placed, offsets = _place(program, sizes(program, graph))
     folder.mkdir(parents=True, exist_ok=True)
     texts = {"model.c": source(program, offsets, placed.size, core), "model.h": header(program, placed.size, core)}

@@ -30,7 +30,7 @@ def window_fields(layer: Linear) -> str:
     )
 
 
-def title(layer: Linear, book: Codebook | None) -> str:
+def title(layer: Linear) -> str:
     """Describe a layer in a line."""
     window = layer.window
     kind = "depthwise" if layer.depthwise else "convolution"
@@ -42,8 +42,7 @@ def title(layer: Linear, book: Codebook | None) -> str:
         f"{window.given[0]}x{window.given[1]}x{layer.channels_in} -> "
         f"{window.made[0]}x{window.made[1]}x{layer.channels_out}"
     )
-    stored = f", codebook of {len(book.values)}" if book else ""
-    return f"{kernel}{kind}{stride}, {sizes}{stored}"
+    return f"{kernel}{kind}{stride}, {sizes}"
 
 
 def leads(layer: Linear) -> dict[int, int | None]:
@@ -65,7 +64,7 @@ def leads(layer: Linear) -> dict[int, int | None]:
 
 def channel_constants(layer: Linear, number: int, book: Codebook | None) -> tuple[Constant, ...]:
     """Make the ``as_channels`` of a layer and the arrays that it refers to."""
-    weights = book.packed if book else layer.weights.reshape(-1)
+    weights = book.packed(rows=not layer.depthwise) if book else layer.weights.reshape(-1)
     constants = [
         Constant(f"weights_{number}", "int8_t", weights, weight_bytes=weights.nbytes),
         Constant(f"bias_{number}", "int32_t", layer.bias.astype(np.int32)),

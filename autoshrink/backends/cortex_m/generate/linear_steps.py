@@ -16,7 +16,7 @@ __all__ = ["linear_step"]
 _LARGEST_SHIFT = 22
 
 
-def linear_step(layer: Linear, given: int, made: int, number: int, kernels: Kernels, *, codebooks: bool) -> Step:
+def linear_step(layer: Linear, given: int, made: int, number: int, kernels: Kernels, *, packed: bool) -> Step:
     """Make the call of the fastest kernels that are exact for a layer.
 
     Args:
@@ -25,14 +25,17 @@ def linear_step(layer: Linear, given: int, made: int, number: int, kernels: Kern
         made: the tensor that is written.
         number: of the step, for the names of its constants.
         kernels: what the core can run.
-        codebooks: whether weights of at most 16 distinct values may be stored as 4-bit indices.
+        packed: whether weights may be stored in less than a byte each.
     """
-    book = find_codebook(layer.weights) if codebooks else None
+    book = find_codebook(layer.weights) if packed else None
     if kernels != "mve" and _exact_by_half(layer):
         if kernels == "dsp" and layer.depthwise and layer.window.dilation == (1, 1):
             return lines_step(layer, given, made, number, book)
-        if not layer.depthwise and (book or _exact_in_pairs(layer)):
-            return paired_step(layer, given, made, number, kernels, book)
+        if not layer.depthwise:
+            plain = _exact_in_pairs(layer)
+            step = paired_step(layer, given, made, number, kernels, plain=plain, packed=packed)
+            if step is not None:
+                return step
     return _plain_step(layer, given, made, number, kernels, book)
 
 
@@ -51,7 +54,7 @@ def _plain_step(layer: Linear, given: int, made: int, number: int, kernels: Kern
     else:
         scratch = layer.taps * (4 if book or kernels == "mve" else 2)
     return Step(
-        title=title(layer, book),
+        title=title(layer) + (", codebook" if book else ""),
         call=f"{kernel}(&window_{number}, &channels_{number}, {{a}}, {{out}}, {{scratch}});",
         inputs=(given,),
         output=made,

@@ -34,10 +34,10 @@ class Program:
 
 
 class _Lowering:
-    def __init__(self, graph: Graph, kernels: Kernels, codebooks: bool) -> None:
+    def __init__(self, graph: Graph, kernels: Kernels, packed: bool) -> None:
         self.graph = graph
         self.kernels = kernels
-        self.codebooks = codebooks
+        self.packed = packed
         self.steps: list[Step] = []
         self.same: dict[int, int] = {}
         self.borders: dict[int, Op] = {}
@@ -139,7 +139,7 @@ class _Lowering:
         if given in self.borders:
             border = self.borders[given]
             layer, given = self._without_border(layer, border), border.inputs[0]
-        self._append(linear_step(layer, given, op.outputs[0], number, self.kernels, codebooks=self.codebooks))
+        self._append(linear_step(layer, given, op.outputs[0], number, self.kernels, packed=self.packed))
 
     def _without_border(self, layer: Linear, border: Op) -> Linear:
         inner = self.graph.tensors[border.inputs[0]]
@@ -150,13 +150,13 @@ class _Lowering:
         return replace(layer, window=window)
 
 
-def lower(graph: Graph, kernels: Kernels, *, codebooks: bool = True) -> Program:
+def lower(graph: Graph, kernels: Kernels, *, packed: bool = True) -> Program:
     """Turn a graph into calls of kernels.
 
     Args:
         graph: int8 throughout; a float input that is quantized at once, and a float output, are the caller's business.
         kernels: which of the runtime's kernels the core can run.
-        codebooks: whether weights of at most 16 distinct values are stored as 4-bit indices.
+        packed: whether weights may be stored in less than a byte each, where that costs nothing but instructions.
 
     Raises:
         Refusal: an operator, or its shape or quantization, has no kernel.
@@ -164,7 +164,7 @@ def lower(graph: Graph, kernels: Kernels, *, codebooks: bool = True) -> Program:
     """
     if len(graph.inputs) != 1 or len(graph.outputs) != 1:
         raise Refusal(f"a network with {len(graph.inputs)} inputs and {len(graph.outputs)} outputs; only 1 and 1 are taken")
-    lowering = _Lowering(graph, kernels, codebooks)
+    lowering = _Lowering(graph, kernels, packed)
     for op in graph.ops:
         lowering.add(op)
     given, made = graph.inputs[0], lowering.bytes_of(graph.outputs[0])

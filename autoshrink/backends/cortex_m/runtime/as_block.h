@@ -30,6 +30,10 @@ void as_block_group_codebook(const as_block *block, const void *packed);
 void as_block_single(const as_block *block, const void *packed);
 void as_block_single_codebook(const as_block *block, const void *packed);
 
+/* Only steps with a weight that is not zero. */
+void as_block_group_sparse(const as_block *block, const void *packed);
+void as_block_single_sparse(const as_block *block, const void *packed);
+
 /* Spreads `count` inputs at each of a group's places; gives where the next ones go. */
 uint32_t *as_spread_group(const int8_t *const from[AS_POSITIONS], int count, uint32_t *to);
 uint32_t *as_spread_single(const int8_t *from, int count, uint32_t *to);

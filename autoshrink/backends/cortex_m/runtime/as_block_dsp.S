@@ -164,6 +164,7 @@
         scale4  r0, r1, r2, r3, 0, 4, lsl #1
         scale4  r4, r5, r6, r7, 1, 12, asr #7
         leave4  1b
+        .size   as_block_group, . - as_block_group
 
         function as_block_group_codebook
         enter4  64, 4, 3f
@@ -186,6 +187,80 @@
         scale4  r0, r1, r2, r3, 0, 4, lsl #1
         scale4  r4, r5, r6, r7, 1, 12, lsl #1
         leave4  1b
+        .size   as_block_group_codebook, . - as_block_group_codebook
+
+/* Only steps that are not zero, one channel: inputs at r12, weights at lr, sums in r0-r3. An entry is three bytes: weight,
+   steps to go on from the last entry, weight. */
+        .macro  sparse_step4
+        ldr     r10, [lr], #3
+        ubfx    r8, r10, #8, #8
+        add     r12, r12, r8, lsl #4
+        sxtb16  r10, r10
+        ldrd    r8, r9, [r12]
+        smlad   r0, r8, r10, r0
+        smlad   r1, r9, r10, r1
+        ldrd    r8, r9, [r12, #8]
+        smlad   r2, r8, r10, r2
+        smlad   r3, r9, r10, r3
+        .endm
+
+        function as_block_group_sparse
+        push    {r4-r11, lr}
+        sub     sp, sp, #FRAME
+        mov     lr, r1
+        ldmia   r0, {r4-r10}
+        stmia   sp, {r4-r10}
+1:
+        ldr     r4, [lr], #4            /* entries, shift */
+        ldrd    r5, r6, [lr], #8        /* twice the bias, factor */
+        ldr     r12, [sp, #X]
+        mov     r0, #0
+        mov     r1, #0
+        mov     r2, #0
+        mov     r3, #0
+        uxth    r7, r4
+        lsr     r4, r4, #16
+        tst     r7, #1
+        beq     2f
+        sparse_step4
+        sub     r7, r7, #1
+2:
+        cmp     r7, #0
+        b       4f
+3:
+        sparse_step4
+        sparse_step4
+        subs    r7, r7, #2
+4:
+        bne     3b
+        add     lr, lr, #3
+        bic     lr, lr, #3
+        ldr     r11, [sp, #TWICE_ZERO]
+        add     r0, r5, r0, lsl #1
+        add     r1, r5, r1, lsl #1
+        add     r2, r5, r2, lsl #1
+        add     r3, r5, r3, lsl #1
+        mov     r9, r6
+        mov     r10, r4
+        lsl     r11, r11, r10
+        scale   r0
+        scale   r1
+        scale   r2
+        scale   r3
+        ldr     r8, [sp, #OUT]
+        ldr     r9, [sp, #STRIDE]
+        ldr     r10, [sp, #OUT_END]
+        add     r12, r8, r9, lsl #1
+        strb    r1, [r8, r9]
+        strb    r0, [r8], #1
+        strb    r3, [r12, r9]
+        strb    r2, [r12]
+        cmp     r8, r10
+        str     r8, [sp, #OUT]
+        bne     1b
+        add     sp, sp, #FRAME
+        pop     {r4-r11, pc}
+        .size   as_block_group_sparse, . - as_block_group_sparse
 
 /* ---- One position: sums in r2 (a) and r3 (b), inputs from r0 to r1, weights at lr ---- */
 
@@ -274,6 +349,7 @@
         bne     4b
         sub     r3, r3, r2
         leave1  1b, asr #7
+        .size   as_block_single, . - as_block_single
 
         function as_block_single_codebook
         enter1
@@ -303,6 +379,44 @@
         add     lr, lr, #3
         bic     lr, lr, #3
         leave1  1b, lsl #1
+        .size   as_block_single_codebook, . - as_block_single_codebook
+
+        function as_block_single_sparse
+        enter1
+1:
+        ldr     r4, [lr], #4            /* entries, shift */
+        ldrd    r5, r6, [lr], #8        /* twice the bias, factor */
+        ldr     r0, [sp, #X]
+        mov     r2, #0
+        uxth    r7, r4
+        lsr     r10, r4, #16
+        b       3f
+2:
+        ldr     r9, [lr], #3
+        ubfx    r8, r9, #8, #8
+        add     r0, r0, r8, lsl #2
+        sxtb16  r9, r9
+        ldr     r8, [r0]
+        subs    r7, r7, #1
+        smlad   r2, r8, r9, r2
+3:
+        cmp     r7, #0
+        bne     2b
+        add     lr, lr, #3
+        bic     lr, lr, #3
+        ldr     r11, [sp, #TWICE_ZERO]
+        add     r2, r5, r2, lsl #1
+        lsl     r11, r11, r10
+        mov     r9, r6
+        scale   r2
+        ldrd    r4, r5, [sp, #OUT]
+        strb    r2, [r4], #1
+        str     r4, [sp, #OUT]
+        cmp     r4, r5
+        bne     1b
+        add     sp, sp, #FRAME
+        pop     {r4-r11, pc}
+        .size   as_block_single_sparse, . - as_block_single_sparse
 
 /* ---- Inputs from int8 to pairs of 16 bits ---- */
 
@@ -327,6 +441,7 @@
         subs    lr, lr, #1
         bne     1b
         pop     {r4-r11, pc}
+        .size   as_spread4, . - as_spread4
 
 #endif
 

@@ -83,8 +83,10 @@ static uint32_t *spread_inside(const reader *r, const place at[AS_POSITIONS], ui
     return to;
 }
 
+typedef void kernel(const as_block *block, const void *packed);
+
 static void convolve(const as_window *layer, const uint32_t *packed, const int8_t *in, int8_t *out, uint32_t *x,
-                     const uint32_t *table)
+                     const uint32_t *table, kernel *group, kernel *single)
 {
     const int depth = layer->in_c, pitch = layer->in_w * depth, out_c = layer->out_c, out_w = layer->out_w;
     const int columns = layer->dilation_w == 1 ? layer->kernel_w : 1, per_row = layer->kernel_w / columns;
@@ -119,19 +121,13 @@ static void convolve(const as_window *layer, const uint32_t *packed, const int8_
             as_fill(r.border, layer->border, (size_t)length), border = 1;
         if (count == 1) {
             block.x_end = spread_single(&r, at, x);
-            if (table)
-                as_block_single_codebook(&block, packed);
-            else
-                as_block_single(&block, packed);
+            single(&block, packed);
         } else {
             if (outside < 0)
                 spread_crossing(&r, at, x);
             else
                 spread_inside(&r, at, x);
-            if (table)
-                as_block_group_codebook(&block, packed);
-            else
-                as_block_group(&block, packed);
+            group(&block, packed);
         }
         const int made = count * out_c;
         if (clamped)
@@ -141,14 +137,11 @@ static void convolve(const as_window *layer, const uint32_t *packed, const int8_
 }
 
 static void dense(const as_window *layer, const uint32_t *packed, const int8_t *in, int8_t *out, uint32_t *x,
-                  const uint32_t *table)
+                  const uint32_t *table, kernel *single)
 {
     uint32_t *const x_end = as_spread_single(in, layer->in_c, x);
     const as_block block = {x, x_end, out, out + layer->out_c, 0, 2 * layer->zero_point + 1, table};
-    if (table)
-        as_block_single_codebook(&block, packed);
-    else
-        as_block_single(&block, packed);
+    single(&block, packed);
     if (layer->low > -128 || layer->high < 127)
         as_clamp(out, out, (size_t)layer->out_c, layer->low, layer->high);
 }
@@ -162,6 +155,7 @@ static uint32_t pair(int low, int high)
 static const uint32_t *decoded(const int8_t *codebook, uint32_t *table)
 {
     for (int high = 0; high < 16; high++)
+#pragma GCC unroll 16
         for (int low = 0; low < 16; low++)
             *table++ = pair(codebook[low], codebook[high]);
     return table - TABLE_WORDS;
@@ -169,24 +163,35 @@ static const uint32_t *decoded(const int8_t *codebook, uint32_t *table)
 
 void as_conv_paired(const as_window *layer, const uint32_t *packed, const int8_t *in, int8_t *out, void *scratch)
 {
-    convolve(layer, packed, in, out, scratch, NULL);
+    convolve(layer, packed, in, out, scratch, NULL, as_block_group, as_block_single);
+}
+
+void as_conv_paired_sparse(const as_window *layer, const uint32_t *packed, const int8_t *in, int8_t *out, void *scratch)
+{
+    convolve(layer, packed, in, out, scratch, NULL, as_block_group_sparse, as_block_single_sparse);
 }
 
 void as_conv_paired_codebook(const as_window *layer, const uint32_t *packed, const int8_t *codebook, const int8_t *in,
-                          int8_t *out, void *scratch)
+                             int8_t *out, void *scratch)
 {
     const uint32_t *table = decoded(codebook, scratch);
-    convolve(layer, packed, in, out, (uint32_t *)scratch + TABLE_WORDS, table);
+    uint32_t *const x = (uint32_t *)scratch + TABLE_WORDS;
+    convolve(layer, packed, in, out, x, table, as_block_group_codebook, as_block_single_codebook);
 }
 
 void as_dense_paired(const as_window *layer, const uint32_t *packed, const int8_t *in, int8_t *out, void *scratch)
 {
-    dense(layer, packed, in, out, scratch, NULL);
+    dense(layer, packed, in, out, scratch, NULL, as_block_single);
+}
+
+void as_dense_paired_sparse(const as_window *layer, const uint32_t *packed, const int8_t *in, int8_t *out, void *scratch)
+{
+    dense(layer, packed, in, out, scratch, NULL, as_block_single_sparse);
 }
 
 void as_dense_paired_codebook(const as_window *layer, const uint32_t *packed, const int8_t *codebook, const int8_t *in,
-                           int8_t *out, void *scratch)
+                              int8_t *out, void *scratch)
 {
     const uint32_t *table = decoded(codebook, scratch);
-    dense(layer, packed, in, out, (uint32_t *)scratch + TABLE_WORDS, table);
+    dense(layer, packed, in, out, (uint32_t *)scratch + TABLE_WORDS, table, as_block_single_codebook);
 }

@@ -60,12 +60,11 @@ static void sum_line(const shape *s, const uint8_t *from, const int32_t *weights
 /* Decodes the weights of a channel; gives their sum. */
 static int32_t decode(const as_channels *channels, int channel, int taps, int32_t *weights)
 {
-    const int8_t *from = channels->weights + channel * (channels->codebook ? (taps + 1) / 2 : taps);
     int32_t sum = 0;
-    for (int tap = 0; tap < taps; tap++) {
-        int weight = from[channels->codebook ? tap / 2 : tap];
+    for (int tap = 0, index = channel * taps; tap < taps; tap++, index++) {
+        int weight = channels->weights[channels->codebook ? index / 2 : index];
         if (channels->codebook)
-            weight = channels->codebook[((uint8_t)weight >> (tap % 2 * 4)) & 15];
+            weight = channels->codebook[((uint8_t)weight >> (index % 2 * 4)) & 15];
         weights[tap] = weight;
         sum += weight;
     }

@@ -49,9 +49,8 @@ static const int8_t *taps_of(const as_channels *channels, int channel, int taps,
 {
     if (!channels->codebook)
         return channels->weights + channel * taps;
-    const int8_t *from = channels->weights + channel * ((taps + 1) / 2);
-    for (int i = 0; i < taps; i++)
-        decoded[i] = channels->codebook[((uint8_t)from[i / 2] >> (i % 2 * 4)) & 15];
+    for (int i = 0, index = channel * taps; i < taps; i++, index++)
+        decoded[i] = channels->codebook[((uint8_t)channels->weights[index / 2] >> (index % 2 * 4)) & 15];
     return decoded;
 }
 

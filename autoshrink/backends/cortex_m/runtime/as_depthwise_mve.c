@@ -37,12 +37,12 @@ static void fill_plane(const side *along, const side *across, const int8_t *in, 
 /* The weights of a channel in the plane's orientation, those of a codebook decoded. */
 static void order_weights(const as_channels *channels, int channel, const side *along, const side *across, int32_t *to)
 {
-    const int taps = along->kernel * across->kernel, row = channels->codebook ? (taps + 1) / 2 : taps;
-    const int8_t *from = channels->weights + channel * row;
+    const int taps = along->kernel * across->kernel;
     for (int i = 0; i < across->kernel; i++) {
-        for (int j = 0, tap = i * across->step_tap; j < along->kernel; j++, tap += along->step_tap) {
-            const int index = ((uint8_t)from[channels->codebook ? tap / 2 : tap] >> (tap % 2 * 4)) & 15;
-            *to++ = channels->codebook ? channels->codebook[index] : from[tap];
+        int index = channel * taps + i * across->step_tap;
+        for (int j = 0; j < along->kernel; j++, index += along->step_tap) {
+            const int stored = channels->weights[channels->codebook ? index / 2 : index];
+            *to++ = channels->codebook ? channels->codebook[((uint8_t)stored >> (index % 2 * 4)) & 15] : stored;
         }
     }
 }

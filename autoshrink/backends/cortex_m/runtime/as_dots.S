@@ -135,6 +135,7 @@
         cmp     r0, lr
         bne     3b
         leave
+        .size   as_dots2, . - as_dots2
 
         function as_dots2_codebook
         enter
@@ -147,6 +148,7 @@
         cmp     r0, lr
         bne     1b
         leave
+        .size   as_dots2_codebook, . - as_dots2_codebook
 
 #else
 
@@ -219,6 +221,7 @@
         cmp     r0, r1
         bne     3b
         leave
+        .size   as_dots2, . - as_dots2
 
         function as_dots2_codebook
         enter
@@ -230,6 +233,7 @@
         cmp     r0, r1
         bne     1b
         leave
+        .size   as_dots2_codebook, . - as_dots2_codebook
 
 #endif
 

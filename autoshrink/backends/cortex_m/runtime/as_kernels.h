@@ -15,8 +15,9 @@ typedef struct {
 
 /* Constants of a layer's output channels: out = clamp(scale(bias + sum) + zero_point). */
 typedef struct {
-    const int8_t *weights;   /* out_c rows; or 4-bit indices into a codebook, two to a byte, rows of whole bytes */
-    const int8_t *codebook;  /* 16 values, or NULL */
+    const int8_t *weights; /* out_c rows; or 4-bit indices into a codebook, two to a byte, the first in the low half:
+                              rows are whole bytes, but those of a depthwise layer follow each other */
+    const int8_t *codebook; /* 16 values, or NULL */
     const int32_t *bias;
     const int32_t *multiplier; /* Q31 */
     const int8_t *shift;       /* to the left; negative: to the right */
@@ -28,14 +29,16 @@ void as_depthwise(const as_window *layer, const as_channels *channels, const int
 
 /* Quicker, where the generator has shown that no intermediate value overflows; `packed` are its words. */
 void as_conv_paired(const as_window *layer, const uint32_t *packed, const int8_t *in, int8_t *out, void *scratch);
+void as_conv_paired_sparse(const as_window *layer, const uint32_t *packed, const int8_t *in, int8_t *out, void *scratch);
 void as_conv_paired_codebook(const as_window *layer, const uint32_t *packed, const int8_t *codebook, const int8_t *in,
-                          int8_t *out, void *scratch);
+                             int8_t *out, void *scratch);
+/* The same for one output position with all of the input. */
+void as_dense_paired(const as_window *layer, const uint32_t *packed, const int8_t *in, int8_t *out, void *scratch);
+void as_dense_paired_sparse(const as_window *layer, const uint32_t *packed, const int8_t *in, int8_t *out, void *scratch);
+void as_dense_paired_codebook(const as_window *layer, const uint32_t *packed, const int8_t *codebook, const int8_t *in,
+                              int8_t *out, void *scratch);
 /* Not for dilated kernels. */
 void as_depthwise_dsp(const as_window *layer, const as_channels *channels, const int8_t *in, int8_t *out, void *scratch);
-/* One output position with all of the input. */
-void as_dense_paired(const as_window *layer, const uint32_t *packed, const int8_t *in, int8_t *out, void *scratch);
-void as_dense_paired_codebook(const as_window *layer, const uint32_t *packed, const int8_t *codebook, const int8_t *in,
-                           int8_t *out, void *scratch);
 
 /* Padding counts for nothing; `border` of the window is not used. */
 void as_average_pool(const as_window *layer, const int8_t *in, int8_t *out);

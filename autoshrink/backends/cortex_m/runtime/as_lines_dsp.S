@@ -141,9 +141,11 @@
 
         function as_lines_3x3
         lines_3x3 1
+        .size   as_lines_3x3, . - as_lines_3x3
 
         function as_lines_3x3_by_2
         lines_3x3 2
+        .size   as_lines_3x3_by_2, . - as_lines_3x3_by_2
 
 #endif
 

@@ -91,9 +91,11 @@
 
         function as_sums_3x3
         sums_3x3 1
+        .size   as_sums_3x3, . - as_sums_3x3
 
         function as_sums_3x3_by_2
         sums_3x3 2
+        .size   as_sums_3x3_by_2, . - as_sums_3x3_by_2
 
 #endif
 

@@ -26,7 +26,6 @@ static void sum4(const int8_t *from, int rows, int columns, int depth, int pitch
     uint32_t even = 0, odd = 0;
     for (; rows; rows--, from += pitch) {
         const int8_t *at = from;
-#pragma GCC unroll 4
         for (int left = columns; left; left--, at += depth) {
             uint32_t four;
             __builtin_memcpy(&four, at, 4);

@@ -2,17 +2,20 @@
 #include "as_fixed.h"
 #include "as_kernels.h"
 
+/* Not worth its flash in a hurry: this runs for a few values. */
+#define SMALL __attribute__((cold))
+
 enum { INTEGER_BITS = 5, SUM_BITS = 12, QUARTER = 1 << (31 - INTEGER_BITS - 2) };
 
 /* a * 2^exponent, saturated. */
-static int32_t shifted(int32_t a, int exponent)
+SMALL static int32_t shifted(int32_t a, int exponent)
 {
     const int32_t most = INT32_MAX >> exponent;
     return a > most ? INT32_MAX : a < -most - 1 ? INT32_MIN : (int32_t)((uint32_t)a << exponent);
 }
 
 /* exp(a) in Q0.31 for a <= 0 in Q5.26. */
-static int32_t exp_of(int32_t a)
+SMALL static int32_t exp_of(int32_t a)
 {
     static const int32_t factors[] = {1672461947, 1302514674, 790015084, 290630308, 39332535, 720401, 242};
     if (a == 0)
@@ -31,7 +34,7 @@ static int32_t exp_of(int32_t a)
 }
 
 /* 1 / (1 + a) in Q0.31 for a in [0, 1), by three Newton-Raphson steps. */
-static int32_t reciprocal_of_one_plus(int32_t a)
+SMALL static int32_t reciprocal_of_one_plus(int32_t a)
 {
     const int32_t half = (int32_t)(((uint32_t)a + INT32_MAX + 1) >> 1);
     int32_t x = 1515870810 + as_high_multiply(half, -1010580540);
@@ -41,7 +44,7 @@ static int32_t reciprocal_of_one_plus(int32_t a)
 }
 
 /* Differences to the largest value below `least` count as 0. */
-void as_softmax(const int8_t *in, int8_t *out, int rows, int depth, int32_t multiplier, int shift, int least)
+SMALL void as_softmax(const int8_t *in, int8_t *out, int rows, int depth, int32_t multiplier, int shift, int least)
 {
     for (; rows; rows--, in += depth, out += depth) {
         int most = -128;
