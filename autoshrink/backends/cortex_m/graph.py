@@ -9,6 +9,8 @@ from typing import Literal
 
 import numpy as np
 
+from autoshrink.core import SpecError
+
 __all__ = ["BITS", "Activation", "DType", "Graph", "Op", "Option", "Padding", "Tensor"]
 
 DType = Literal["int4", "int8", "uint8", "int16", "int32", "int64", "float32"]
@@ -65,6 +67,17 @@ class Op:
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     options: Mapping[str, Option] = field(default_factory=dict)
+
+    def number(self, name: str, default: float | None = None) -> float:
+        """Give an option that is a number.
+
+        Raises:
+            SpecError: it is missing or something else.
+        """
+        value = self.options.get(name, default)
+        if not isinstance(value, int | float):
+            raise SpecError(f"{self.kind}: the option {name} is {value!r}, not a number")
+        return value
 
 
 @dataclass(frozen=True)

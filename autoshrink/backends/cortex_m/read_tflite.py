@@ -139,7 +139,7 @@ def _operator(table: Table, codes: list[Table], tensors: int, source: str) -> Op
         raise SpecError(f"{source}: {kind} has {len(outputs)} outputs instead of 1")
     chosen = dict(known)
     if "activation" in chosen:
-        name = activation(int(chosen["activation"]))
+        name = activation(int(str(chosen["activation"])))
         if name is None:
             raise Refusal(f"{source}: {kind} has an activation function that has no kernel here")
         chosen["activation"] = name

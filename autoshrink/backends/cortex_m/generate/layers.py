@@ -56,7 +56,7 @@ def leads(layer: Linear) -> dict[int, int | None]:
     for after in range(1, window.pixels):
         y, x = divmod(after, window.made[1])
         top, left = y * window.stride[0] - window.before[0], x * window.stride[1] - window.before[1]
-        # The first input that is still needed belongs to the next position, or to the next row where this one is clipped.
+        # The first input that is still needed belongs to the next position, or the next row where this one is clipped.
         needed = min(max(0, top) * row + max(0, left) * layer.channels_in, max(0, top + window.stride[0]) * row)
         furthest = max(furthest, after * layer.channels_out - needed)
     return {0: furthest}

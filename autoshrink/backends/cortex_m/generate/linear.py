@@ -89,10 +89,11 @@ def window(op: Op, given: Tensor, made: Tensor, kernel: tuple[int, int]) -> Wind
     Raises:
         SpecError: the file contradicts itself.
     """
-    image(op, given), image(op, made)
+    image(op, given)
+    image(op, made)
     options = op.options
-    stride = (int(options["stride_h"]), int(options["stride_w"]))
-    dilation = (int(options.get("dilation_h", 1)), int(options.get("dilation_w", 1)))
+    stride = (int(op.number("stride_h")), int(op.number("stride_w")))
+    dilation = (int(op.number("dilation_h", 1)), int(op.number("dilation_w", 1)))
     if min(*stride, *dilation, *kernel) < 1:
         raise SpecError(f"{op.kind} {made.name!r} has stride {stride}, dilation {dilation} and kernel {kernel}")
     sizes, before = [], []
@@ -191,7 +192,9 @@ def _bias(op: Op, bias: Tensor | None, channels: int) -> NDArray[np.int64]:
 def _factors(op: Op, given: Tensor, filters: Tensor, made: Tensor, channels: int) -> list[float]:
     dimension = 3 if op.kind == "DEPTHWISE_CONV_2D" else 0
     if len(filters.scales) not in (1, channels) or (len(filters.scales) > 1 and filters.axis != dimension):
-        raise SpecError(f"{op.kind} {made.name!r}: {len(filters.scales)} scales on dimension {filters.axis} of the weights")
+        raise SpecError(
+            f"{op.kind} {made.name!r}: {len(filters.scales)} scales on dimension {filters.axis} of the weights"
+        )
     if op.kind == "FULLY_CONNECTED" and len(filters.scales) == 1:
         # TFLite multiplies these two as float32, and all others as double.
         return [float(np.float32(given.scale) * np.float32(filters.scale)) / made.scale] * channels

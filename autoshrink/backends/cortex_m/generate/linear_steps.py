@@ -88,6 +88,8 @@ def _plane(layer: Linear) -> int:
     window = layer.window
     height, width = (
         (made - 1) * stride + (kernel - 1) * dilation + 1
-        for made, stride, kernel, dilation in zip(window.made, window.stride, window.kernel, window.dilation, strict=True)
+        for made, stride, kernel, dilation in zip(
+            window.made, window.stride, window.kernel, window.dilation, strict=True
+        )
     )
     return height * width

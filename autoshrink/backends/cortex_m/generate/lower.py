@@ -126,7 +126,11 @@ class _Lowering:
     def _foldable(self, op: Op) -> bool:
         """Whether a border of zeros is read by one convolution only, which can imagine it."""
         readers = [other for other in self.graph.ops if op.outputs[0] in other.inputs]
-        if len(readers) != 1 or self.uses[op.outputs[0]] != 1 or readers[0].kind not in ("CONV_2D", "DEPTHWISE_CONV_2D"):
+        if (
+            len(readers) != 1
+            or self.uses[op.outputs[0]] != 1
+            or readers[0].kind not in ("CONV_2D", "DEPTHWISE_CONV_2D")
+        ):
             return False
         before, after, value = make.paddings(self.graph, op)
         made = self.graph.tensors[op.outputs[0]]
@@ -144,9 +148,7 @@ class _Lowering:
     def _without_border(self, layer: Linear, border: Op) -> Linear:
         inner = self.graph.tensors[border.inputs[0]]
         before, _, _ = make.paddings(self.graph, border)
-        window: Window = replace(
-            layer.window, given=(inner.shape[1], inner.shape[2]), before=(before[1], before[2])
-        )
+        window: Window = replace(layer.window, given=(inner.shape[1], inner.shape[2]), before=(before[1], before[2]))
         return replace(layer, window=window)
 
 
@@ -163,14 +165,18 @@ def lower(graph: Graph, kernels: Kernels, *, packed: bool = True) -> Program:
         SpecError: the graph contradicts itself.
     """
     if len(graph.inputs) != 1 or len(graph.outputs) != 1:
-        raise Refusal(f"a network with {len(graph.inputs)} inputs and {len(graph.outputs)} outputs; only 1 and 1 are taken")
+        raise Refusal(
+            f"a network with {len(graph.inputs)} inputs and {len(graph.outputs)} outputs; only 1 and 1 are taken"
+        )
     lowering = _Lowering(graph, kernels, packed)
     for op in graph.ops:
         lowering.add(op)
     given, made = graph.inputs[0], lowering.bytes_of(graph.outputs[0])
     tensors = [_integer(graph, index) for index in (given, graph.outputs[0])]
     if made == given:
-        copy = Step("copy", f"as_copy({{out}}, {{a}}, {tensors[0].size});", (given,), graph.outputs[0], ("as_memory.c",))
+        copy = Step(
+            "copy", f"as_copy({{out}}, {{a}}, {tensors[0].size});", (given,), graph.outputs[0], ("as_memory.c",)
+        )
         lowering.steps.append(copy)
         made = graph.outputs[0]
     if not lowering.steps or graph.tensors[made].data is not None:

@@ -9,13 +9,22 @@ from dataclasses import replace
 import numpy as np
 
 from autoshrink.backends.cortex_m.generate.fixed_point import activation_range, input_radius, quantize_multiplier
-from autoshrink.backends.cortex_m.generate.linear import image, window
+from autoshrink.backends.cortex_m.generate.linear import window
 from autoshrink.backends.cortex_m.generate.steps import Constant, Step, struct
 from autoshrink.backends.cortex_m.generate.tables import clamp_of, unary_table
 from autoshrink.backends.cortex_m.graph import Activation, Graph, Op, Tensor
 from autoshrink.core import Refusal, SpecError
 
-__all__ = ["binary_step", "concat_steps", "mean_step", "pad_step", "pool_step", "softmax_step", "transpose_step", "unary_step"]
+__all__ = [
+    "binary_step",
+    "concat_steps",
+    "mean_step",
+    "pad_step",
+    "pool_step",
+    "softmax_step",
+    "transpose_step",
+    "unary_step",
+]
 
 _TABLE_PAYS = 512
 _FUNCTIONS = {"ADD": "as_add", "SUB": "as_add", "MUL": "as_multiply"}
@@ -40,7 +49,8 @@ def binary_step(graph: Graph, op: Op, number: int) -> Step:
     indices, signs = list(op.inputs[:2]), [1, -1 if op.kind == "SUB" else 1]
     if graph.tensors[indices[0]].scale > graph.tensors[indices[1]].scale:
         # The kernels are quickest where the second operand has the larger scale.
-        indices.reverse(), signs.reverse()
+        indices.reverse()
+        signs.reverse()
     operands = [graph.tensors[index] for index in indices]
     if any(len(tensor.shape) > 4 for tensor in (*operands, made)):
         raise Refusal(f"{op.kind} {made.name!r} has more than four dimensions")
@@ -51,7 +61,8 @@ def binary_step(graph: Graph, op: Op, number: int) -> Step:
     if broadcast != made.shape:
         raise SpecError(f"{op.kind} {made.name!r}: {operands[0].shape} and {operands[1].shape} don't give {made.shape}")
     constants = [Constant(f"binary_{number}", "as_binary", _binary_fields(op, operands, made, signs))]
-    inputs, names = [], []
+    inputs: list[int] = []
+    names: list[str] = []
     for slot, (index, tensor) in enumerate(zip(indices, operands, strict=True)):
         if tensor.data is None:
             names.append("{" + "ab"[len(inputs)] + "}")
@@ -84,7 +95,9 @@ def _binary_fields(op: Op, operands: Sequence[Tensor], made: Tensor, signs: Sequ
         factors = [(0, 0), (0, 0), quantize_multiplier(a.scale * b.scale / made.scale)]
     else:
         twice = 2 * max(a.scale, b.scale)
-        factors = [quantize_multiplier(real) for real in (a.scale / twice, b.scale / twice, twice / (2**20 * made.scale))]
+        factors = [
+            quantize_multiplier(real) for real in (a.scale / twice, b.scale / twice, twice / (2**20 * made.scale))
+        ]
         if factors[2][1] > 0:
             raise Refusal(f"{op.kind} {made.name!r} has an output scale that is far too small for its inputs")
     return struct(
@@ -104,7 +117,12 @@ def _loops(operands: Sequence[Tensor], made: Tensor) -> str:
         own = (1,) * (4 - len(tensor.shape)) + tensor.shape
         skips.append([0 if own[dim] == 1 else math.prod(own[dim + 1 :]) for dim in range(4)])
     return struct(
-        size=list(shape[:3]), skip_a=skips[0][:3], skip_b=skips[1][:3], run=shape[3], step_a=skips[0][3], step_b=skips[1][3]
+        size=list(shape[:3]),
+        skip_a=skips[0][:3],
+        skip_b=skips[1][:3],
+        run=shape[3],
+        step_a=skips[0][3],
+        step_b=skips[1][3],
     )
 
 
@@ -113,7 +131,7 @@ def pool_step(graph: Graph, op: Op, number: int) -> Step:
     given, made = graph.tensors[op.inputs[0]], graph.tensors[op.outputs[0]]
     if (given.scale, given.zero_point) != (made.scale, made.zero_point):
         raise Refusal(f"{op.kind} must keep the quantization of its input ({made.name})")
-    sliding = window(op, given, made, (int(op.options["filter_h"]), int(op.options["filter_w"])))
+    sliding = window(op, given, made, (int(op.number("filter_h")), int(op.number("filter_w"))))
     if given.shape[3] != made.shape[3]:
         raise SpecError(f"{op.kind} {made.name!r} changes the number of channels")
     activation: Activation = op.options["activation"]  # type: ignore[assignment]
@@ -139,7 +157,9 @@ def mean_step(graph: Graph, op: Op, number: int) -> Step:
         raise SpecError(f"MEAN {made.name!r} over {axes} of {given.shape} does not give {made.shape}")
     between = [axis for axis in range(axes[0], axes[-1]) if axis not in axes and given.shape[axis] > 1]
     if between:
-        raise Refusal(f"MEAN {made.name!r} over the dimensions {axes} of {given.shape}; only neighboring ones are taken")
+        raise Refusal(
+            f"MEAN {made.name!r} over the dimensions {axes} of {given.shape}; only neighboring ones are taken"
+        )
     count = math.prod(given.shape[axis] for axis in axes)
     multiplier, shift = quantize_multiplier(given.scale / made.scale)
     # The division by the count goes into the factor, as TFLite does it.
@@ -159,7 +179,7 @@ def softmax_step(graph: Graph, op: Op, number: int) -> Step:
     if made.scale != 1 / 256 or made.zero_point != -128 or made.shape != given.shape:
         raise Refusal(f"SOFTMAX {made.name!r} must give the scale 1/256 and the zero point -128")
     bits = 5
-    real = min(float(op.options["beta"]) * given.scale * 2 ** (31 - bits), 2.0**31 - 1)
+    real = min(op.number("beta") * given.scale * 2 ** (31 - bits), 2.0**31 - 1)
     if real <= 1:
         raise Refusal(f"SOFTMAX {made.name!r} has an input scale or beta that is too small: {given.scale:g}")
     multiplier, shift = quantize_multiplier(real)
@@ -172,7 +192,7 @@ def softmax_step(graph: Graph, op: Op, number: int) -> Step:
 def concat_steps(graph: Graph, op: Op, number: int) -> list[Step]:
     """Make one call for each input of a concatenation."""
     made = graph.tensors[op.outputs[0]]
-    axis = int(op.options["axis"]) % len(made.shape)
+    axis = int(op.number("axis")) % len(made.shape)
     parts = [graph.tensors[index] for index in op.inputs]
     total = 0
     for part in parts:
@@ -181,7 +201,9 @@ def concat_steps(graph: Graph, op: Op, number: int) -> list[Step]:
         if len(part.shape) != len(made.shape) or any(
             part.shape[dim] != made.shape[dim] for dim in range(len(made.shape)) if dim != axis
         ):
-            raise SpecError(f"CONCATENATION {made.name!r}: {part.name!r} of shape {part.shape} does not fit {made.shape}")
+            raise SpecError(
+                f"CONCATENATION {made.name!r}: {part.name!r} of shape {part.shape} does not fit {made.shape}"
+            )
         total += part.shape[axis]
     if total != made.shape[axis] or op.options["activation"] != "none":
         raise SpecError(f"CONCATENATION {made.name!r} joins {total} to {made.shape[axis]}, or has an activation")
@@ -203,7 +225,7 @@ def concat_steps(graph: Graph, op: Op, number: int) -> list[Step]:
 
 def pad_step(graph: Graph, op: Op, number: int) -> Step:
     """Make the call for a border around an image."""
-    given, made = graph.tensors[op.inputs[0]], graph.tensors[op.outputs[0]]
+    given = graph.tensors[op.inputs[0]]
     before, after, value = paddings(graph, op)
     fill = 4 - len(given.shape)
     lists = [[0] * fill + list(side) for side in (before, after)]
@@ -245,7 +267,9 @@ def transpose_step(graph: Graph, op: Op, number: int) -> Step:
         Constant(f"size_{number}", "int32_t", np.array(sizes, np.int32)),
         Constant(f"step_{number}", "int32_t", np.array(skips, np.int32)),
     )
-    return _step(op, graph, f"as_permute({{a}}, {{out}}, size_{number}, step_{number});", ("as_move.c", "as_memory.c"), constants)
+    return _step(
+        op, graph, f"as_permute({{a}}, {{out}}, size_{number}, step_{number});", ("as_move.c", "as_memory.c"), constants
+    )
 
 
 def constant_integers(graph: Graph, op: Op, slot: int, bound: int | None = None) -> list[int]:
@@ -271,4 +295,6 @@ def _step(
     shapes = [graph.tensors[index].shape for index in (op.inputs[0], op.outputs[0])]
     given, made = ("x".join(map(str, shape[1:] or shape)) for shape in shapes)
     title = f"{op.kind.lower().replace('_', ' ')}, {given} -> {made}"
-    return Step(title, call, op.inputs[:1] if inputs is None else inputs, op.outputs[0], sources, constants, leads=leads or {})
+    return Step(
+        title, call, op.inputs[:1] if inputs is None else inputs, op.outputs[0], sources, constants, leads=leads or {}
+    )

@@ -28,7 +28,7 @@ class Constant:
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """One call. In ``call``, ``{a}`` and ``{b}`` stand for the inputs, ``{out}`` and ``{scratch}`` for what they say."""
+    """One call. In ``call``, ``{a}`` and ``{b}`` stand for the inputs, ``{out}`` and ``{scratch}`` for themselves."""
 
     title: str
     call: str

@@ -39,13 +39,15 @@ def unary_table(op: Op, given: Tensor, made: Tensor) -> np.ndarray:
     elif op.kind == "HARD_SWISH":
         values = _hard_swish(centered, given, made)
     elif op.kind == "LEAKY_RELU":
-        values = _leaky_relu(centered, given, made, float(op.options["alpha"]))
+        values = _leaky_relu(centered, given, made, op.number("alpha"))
     elif op.kind == "RELU6":
         values = _relu6(inputs, given, made)
     else:
         values = _requantized(centered, given, made)
         if op.kind in ("RELU", "RELU_N1_TO_1"):
-            low, high = fp.activation_range("relu" if op.kind == "RELU" else "relu_n1_to_1", made.scale, made.zero_point)
+            low, high = fp.activation_range(
+                "relu" if op.kind == "RELU" else "relu_n1_to_1", made.scale, made.zero_point
+            )
             values = np.clip(values, low, high)
     return np.clip(values, -128, 127).astype(np.int8)
 
@@ -121,7 +123,7 @@ def _multiplier16(real: float) -> tuple[int, int]:
 def _high_multiply16(a: Ints, b: int) -> Ints:
     product = a * b
     nudged = product + np.where(product >= 0, 1 << 14, 1 - (1 << 14))
-    return np.sign(nudged) * (np.abs(nudged) >> 15)
+    return np.asarray(np.sign(nudged) * (np.abs(nudged) >> 15), np.int64)
 
 
 def _saturate16(a: Ints) -> Ints:
