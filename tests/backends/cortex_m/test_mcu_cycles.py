@@ -205,10 +205,7 @@ def test_code_whose_cycles_are_published_is_predicted_within_a_tenth(benchmark_m
         assert 0.9 <= fitted / figure.cycles <= 1.1, figure.network
 
 
-_SLOWER = pytest.mark.xfail(strict=False, reason="the portable kernels run more instructions than X-CUBE-AI's do")
-
-
-@pytest.mark.parametrize("profile", ["stm32l4r5", "stm32u585", "stm32h743", pytest.param("stm32g0b1", marks=_SLOWER)])
+@pytest.mark.parametrize("profile", ["stm32l4r5", "stm32u585", "stm32h743", "stm32g0b1"])
 def test_no_network_is_slower_than_what_was_published(profile, benchmark_module, tmp_path):
     rows = list(benchmark_module.same_network(tmp_path, [profile]))
     assert {row.network for row in rows} == {"ds_cnn", "resnet8"}
