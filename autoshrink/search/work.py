@@ -116,6 +116,10 @@ class _Loaded:
         self.workload = load_workload(target)
         self._folder = tempfile.TemporaryDirectory(prefix="autoshrink-inputs-")
 
+    def close(self) -> None:
+        """Remove the files."""
+        self._folder.cleanup()
+
     def inputs(self, split: str) -> Path:
         path = Path(self._folder.name) / f"{split}.npz"
         if not path.exists():
@@ -130,7 +134,8 @@ _LOADED: dict[str, _Loaded] = {}
 def _loaded(target: Target) -> _Loaded:
     key = f"{target.source.folder}\n{target.to_yaml()}"
     if key not in _LOADED:
-        _LOADED.clear()
+        while _LOADED:
+            _LOADED.popitem()[1].close()
         _LOADED[key] = _Loaded(target)
     return _LOADED[key]
 
