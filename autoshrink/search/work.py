@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -69,6 +70,8 @@ def measure_artifact(
     reference: tuple[Artifact, Files] | None = None,
     original: Measurement | None = None,
     splits: Sequence[str] = ("validation",),
+    *,
+    scratch: Path,
 ) -> Measured:
     """Measure an artifact on the target's device, and score what it answers there.
 
@@ -79,15 +82,16 @@ def measure_artifact(
         reference: the original's artifact, timed in turn with this one.
         original: the original's measurement on the quiet device; without it the plain latency is reported.
         splits: the data to score, ``validation`` or ``test``.
+        scratch: a folder of this search's, where the inputs of the splits are kept as files between calls.
 
     Raises:
         DeviceError: the device did not do what it was asked to.
     """
     begun = time.perf_counter()
     workload = workload_of(target)
-    with tempfile.TemporaryDirectory(prefix="autoshrink-") as scratch:
-        folder = _unpack(Path(scratch) / "artifact", files)
-        other = (_unpack(Path(scratch) / "reference", reference[1]), reference[0]) if reference else None
+    with tempfile.TemporaryDirectory(prefix="autoshrink-") as unpacked:
+        folder = _unpack(Path(unpacked) / "artifact", files)
+        other = (_unpack(Path(unpacked) / "reference", reference[1]), reference[0]) if reference else None
         measured = measure(
             backend(target.hardware.backend),
             device(target.hardware),
@@ -98,7 +102,7 @@ def measure_artifact(
             reference=other,
             reference_latency=original.metrics.get("latency") if original else None,
             canary=original.conditions.get("canary") if original else None,
-            predict={split: _loaded(target).inputs(split) for split in splits},
+            predict={split: _inputs(workload, split, scratch) for split in splits},
         )
     scores = {split: _score(workload, getattr(workload, split), measured.outputs[split]) for split in splits}
     return Measured(measured.measurement, Accuracy(**scores), {"measure": time.perf_counter() - begun})
@@ -106,38 +110,25 @@ def measure_artifact(
 
 def workload_of(target: Target) -> Workload:
     """Load the user's model and data once in this process."""
-    return _loaded(target).workload
+    key = f"{target.source.folder}\n{target.to_yaml()}"
+    if key not in _LOADED:
+        _LOADED.clear()
+        _LOADED[key] = load_workload(target)
+    return _LOADED[key]
 
 
-class _Loaded:
-    """A workload, and its inputs as files for the device, written when they are first needed."""
-
-    def __init__(self, target: Target) -> None:
-        self.workload = load_workload(target)
-        self._folder = tempfile.TemporaryDirectory(prefix="autoshrink-inputs-")
-
-    def close(self) -> None:
-        """Remove the files."""
-        self._folder.cleanup()
-
-    def inputs(self, split: str) -> Path:
-        path = Path(self._folder.name) / f"{split}.npz"
-        if not path.exists():
-            write_inputs(getattr(self.workload, split), path)
-        return path
-
-
-_LOADED: dict[str, _Loaded] = {}
+_LOADED: dict[str, Workload] = {}
 """The target that this process works on: a worker serves one search after the other."""
 
 
-def _loaded(target: Target) -> _Loaded:
-    key = f"{target.source.folder}\n{target.to_yaml()}"
-    if key not in _LOADED:
-        while _LOADED:
-            _LOADED.popitem()[1].close()
-        _LOADED[key] = _Loaded(target)
-    return _LOADED[key]
+def _inputs(workload: Workload, split: str, scratch: Path) -> Path:
+    path = scratch / f"{split}.npz"
+    if not path.exists():
+        scratch.mkdir(parents=True, exist_ok=True)
+        partial = scratch / f"{split}.{os.getpid()}.partial"
+        write_inputs(getattr(workload, split), partial)
+        partial.replace(path)
+    return path
 
 
 def _score(workload: Workload, split: Split, outputs: np.ndarray) -> float:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import re
 import signal
+import tempfile
 import threading
 import traceback
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, ParamSpec, TypeVar
 
 import ray
@@ -61,6 +64,7 @@ class Pool:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, signal.default_int_handler)  # Ray's own handler would end the search unkept
         self._target = ray.put(target)
+        self._scratch = tempfile.TemporaryDirectory(prefix="autoshrink-search-")
 
     def compress(self, recipe: Recipe) -> Work:
         """Have a recipe applied and exported."""
@@ -76,7 +80,7 @@ class Pool:
         """Have an artifact measured, alone on its device."""
         other = (reference.artifact, reference.files) if reference else None
         task = _MEASURE.options(resources=self._alone)
-        return task.remote(self._target, made.artifact, made.files, other, original, splits)
+        return task.remote(self._target, made.artifact, made.files, other, original, splits, self._scratch.name)
 
     def wait(self, running: list[Work], timeout: float) -> list[Work]:
         """Wait until at least one piece of work has ended, or the time is over."""
@@ -97,6 +101,7 @@ class Pool:
     def close(self) -> None:
         """Let the workers go."""
         ray.shutdown()
+        self._scratch.cleanup()
 
     def _join(self, address: str, quiet: dict[str, Any]) -> None:
         try:
@@ -136,8 +141,10 @@ def _measure(
     reference: tuple[Artifact, work.Files] | None,
     original: Measurement | None,
     splits: tuple[str, ...],
+    scratch: str,
 ) -> Answer:
-    return _at_the_edge(work.measure_artifact, target, artifact, files, reference, original, splits)
+    measure = functools.partial(work.measure_artifact, scratch=Path(scratch))
+    return _at_the_edge(measure, target, artifact, files, reference, original, splits)
 
 
 _COMPRESS: Any = ray.remote(num_cpus=1, max_retries=0)(_compress)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,9 +57,15 @@ def apply_recipe(target: Target, recipe: Recipe, to: Path | None = None) -> Appl
     check(target)
     made = compress_recipe(target, recipe)
     original = compress_recipe(target, Recipe())
-    measured = measure_artifact(
-        target, made.artifact, made.files, (original.artifact, original.files), splits=("validation", "test")
-    )
+    with tempfile.TemporaryDirectory(prefix="autoshrink-") as scratch:
+        measured = measure_artifact(
+            target,
+            made.artifact,
+            made.files,
+            (original.artifact, original.files),
+            splits=("validation", "test"),
+            scratch=Path(scratch),
+        )
     if to is not None:
         to.mkdir(parents=True, exist_ok=True)
         for name, content in made.files.items():
