@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoshrink.backends.cortex_m.graph import Activation
+from autoshrink.core import Refusal
 
 __all__ = [
     "Ints",
@@ -33,13 +34,19 @@ _ONE = 2**31 - 1
 
 
 def quantize_multiplier(real: float) -> tuple[int, int]:
-    """Write a factor ≥ 0 as ``multiplier / 2**31 * 2**shift`` with a multiplier in [2**30, 2**31), or (0, 0)."""
+    """Write a factor ≥ 0 as ``multiplier / 2**31 * 2**shift`` with a multiplier in [2**30, 2**31), or (0, 0).
+
+    Raises:
+        Refusal: it is 2**31 or more.
+    """
     if real == 0.0:
         return 0, 0
     fraction, shift = math.frexp(real)
     multiplier = _round_half_away(fraction * 2**31)
     if multiplier == 2**31:
         multiplier, shift = multiplier // 2, shift + 1
+    if shift > 31:
+        raise Refusal(f"two scales differ by a factor of {real:.3g}, which no kernel computes")
     return (0, 0) if shift < -31 else (multiplier, shift)
 
 

@@ -12,7 +12,9 @@ from autoshrink.backends.cortex_m.generate.fixed_point import activation_range, 
 from autoshrink.backends.cortex_m.graph import Activation, Graph, Op, Tensor
 from autoshrink.core import Refusal, SpecError
 
-__all__ = ["Linear", "Window", "linear", "window"]
+__all__ = ["Linear", "Window", "image", "linear", "window"]
+
+_LARGEST = 2**15
 
 
 @dataclass(frozen=True)
@@ -103,9 +105,16 @@ def window(op: Op, given: Tensor, made: Tensor, kernel: tuple[int, int]) -> Wind
         before.append(max(0, (count - 1) * step + span - size) // 2 if options["padding"] == "same" else 0)
     if tuple(sizes) != made.shape[1:3] or min(sizes) < 1:
         raise SpecError(f"{op.kind} {made.name!r} gives {made.shape[1:3]} where its window gives {tuple(sizes)}")
+    _check_sizes(op, made, *given.shape[1:3], *kernel, *stride, *dilation)
     return Window(
         (given.shape[1], given.shape[2]), (sizes[0], sizes[1]), kernel, stride, dilation, (before[0], before[1])
     )
+
+
+def _check_sizes(op: Op, made: Tensor, *sizes: int) -> None:
+    """Refuse sizes of a window or image that the kernels' 16 bits don't hold."""
+    if max(sizes) >= _LARGEST:
+        raise Refusal(f"{op.kind} {made.name!r} has a side of {max(sizes)}; kernels take less than {_LARGEST}")
 
 
 def image(op: Op, tensor: Tensor) -> None:
@@ -121,8 +130,10 @@ def linear(graph: Graph, op: Op) -> Linear:
         SpecError: shapes or quantization contradict each other.
         Refusal: the layer has a form that has no kernel.
     """
-    given, filters = graph.tensors[op.inputs[0]], graph.tensors[op.inputs[1]]
-    made = graph.tensors[op.outputs[0]]
+    given, made = graph.tensors[op.inputs[0]], graph.tensors[op.outputs[0]]
+    if len(op.inputs) < 2 or op.inputs[1] < 0:
+        raise SpecError(f"{op.kind} {made.name!r} has no weights")
+    filters = graph.tensors[op.inputs[1]]
     bias = graph.tensors[op.inputs[2]] if len(op.inputs) > 2 and op.inputs[2] >= 0 else None
     if filters.data is None:
         raise Refusal(f"{op.kind} {made.name!r} has weights that are computed while running")
@@ -159,8 +170,9 @@ def _shaped(op: Op, given: Tensor, filters: Tensor, made: Tensor) -> tuple[NDArr
         if data.ndim != 2 or given.size % data.shape[1] or op.options["format"] != 0:
             raise wrong
         rows = given.size // data.shape[1]
-        if made.shape[-1] != data.shape[0] or made.size != rows * data.shape[0]:
+        if made.shape[-1:] != data.shape[:1] or made.size != rows * data.shape[0]:
             raise wrong
+        _check_sizes(op, made, rows)
         # Each row is a pixel of an image of height 1.
         return data.reshape(data.shape[0], 1, 1, -1), Window((1, rows), (1, rows), (1, 1)), data.shape[1]
     if data.ndim != 4:

@@ -19,6 +19,7 @@ from autoshrink.core import Refusal, SpecError
 __all__ = ["Program", "lower"]
 
 _LINEAR = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+_LARGEST = 2**28
 _VIEWS = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS")
 
 
@@ -98,6 +99,8 @@ class _Lowering:
                 raise Refusal(f"{op.kind}: tensor {tensor.name!r} is {tensor.dtype}; kernels take int8 only")
             if len(tensor.scales) != 1 or not -128 <= tensor.zero_point <= 127:
                 raise SpecError(f"{op.kind}: tensor {tensor.name!r} has no single scale and int8 zero point")
+            if tensor.size > _LARGEST:
+                raise Refusal(f"{op.kind}: tensor {tensor.name!r} of {tensor.size} bytes is larger than a microcontroller's memory")
             if tensor.data is not None and not constants:
                 raise Refusal(f"{op.kind}: tensor {tensor.name!r} is a constant; it should be computed ahead of time")
 
