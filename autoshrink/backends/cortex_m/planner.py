@@ -60,7 +60,8 @@ def plan(buffers: Sequence[Buffer], overlaps: Sequence[Overlap] = ()) -> Plan:
     allowed = {
         frozenset((overlap.given, overlap.made)): overlap
         for overlap in overlaps
-        if buffers[overlap.given].last == buffers[overlap.made].first and buffers[overlap.given].first < buffers[overlap.made].first
+        if buffers[overlap.given].last == buffers[overlap.made].first
+        and buffers[overlap.given].first < buffers[overlap.made].first
     }
     least = _lower_bound(buffers, list(allowed.values()))
     shuffler, order = random.Random(0), sorted(range(len(buffers)), key=lambda i: (-buffers[i].size, -buffers[i].first))

@@ -78,7 +78,9 @@ def networks(draw, layers: int = 3) -> bytes:
 
 @st.composite
 def _layers(draw, net: Networks, x: Node, kept: list[Node]) -> Node:
-    kind = draw(st.sampled_from(["conv", "conv", "depthwise", "dense", "pool", "binary", "unary", "concat", "pad", "mean"]))
+    kind = draw(
+        st.sampled_from(["conv", "conv", "depthwise", "dense", "pool", "binary", "unary", "concat", "pad", "mean"])
+    )
     if len(x.shape) != 4:
         kind = draw(st.sampled_from(["dense", "unary", "binary"]))
     if kind in ("conv", "depthwise", "pool"):

@@ -59,8 +59,8 @@ def test_a_file_that_is_cut_off_is_an_error_that_says_so(size):
         read_tflite(MODEL[:size], "cut.tflite")
 
 
-@settings(max_examples=150, deadline=None)
-@given(st.data())
+@settings(max_examples=100, deadline=None)
+@given(data=st.data())
 def test_a_damaged_file_is_generated_or_refused_and_never_crashes(data, tmp_path_factory):
     damaged = bytearray(MODEL)
     for _ in range(data.draw(st.integers(1, 4))):

@@ -54,7 +54,16 @@ def source(program: Program, operands: Sequence[Mapping[str, str]], arena: int, 
             lines += _constant(constant)
     if arena:
         lines += ["", "static int8_t arena[MODEL_ARENA_SIZE] __attribute__((aligned(16)));"]
-    lines += ["", "int model_init(void)", "{", "    return 0;", "}", "", "int model_invoke(const int8_t *in, int8_t *out)", "{"]
+    lines += [
+        "",
+        "int model_init(void)",
+        "{",
+        "    return 0;",
+        "}",
+        "",
+        "int model_invoke(const int8_t *in, int8_t *out)",
+        "{",
+    ]
     for step, named in zip(program.steps, operands, strict=True):
         lines += [f"    /* {step.title} */", f"    {step.call.format(**named)}"]
     return "\n".join([*lines, "    return 0;", "}", ""])

@@ -52,8 +52,9 @@ def quantize_multiplier(real: float) -> tuple[int, int]:
 
 def rounding_high_multiply(a: Ints, b: Ints | int) -> Ints:
     """Compute a·b / 2**31, rounded to nearest (halves up), saturated where both are -2**31."""
-    product = np.asarray(a, np.int64) * np.asarray(b, np.int64)
-    return np.minimum((product + 2**30) >> 31, _ONE)
+    product: Ints = np.asarray(a, np.int64) * np.asarray(b, np.int64)
+    rounded: Ints = np.minimum((product + 2**30) >> 31, _ONE)
+    return rounded
 
 
 def rounding_divide(a: Ints, exponent: int) -> Ints:
@@ -87,7 +88,7 @@ def activation_range(activation: Activation, scale: float, zero_point: int) -> t
 
 def input_radius(integer_bits: int, shift: int) -> int:
     """Give the largest input of a fixed-point function with so many integer bits before it saturates."""
-    return math.floor(((1 << integer_bits) - 1) * 2 ** (31 - integer_bits) / 2**shift)
+    return math.floor(((1 << integer_bits) - 1) * 2.0 ** (31 - integer_bits - shift))
 
 
 def exp_on_negative_values(a: Ints, integer_bits: int) -> Ints:
@@ -113,7 +114,7 @@ def logistic(a: Ints, integer_bits: int) -> Ints:
 
 
 def tanh(a: Ints, integer_bits: int) -> Ints:
-    """Compute tanh(a) in Q0.31."""
+    """Compute the hyperbolic tangent in Q0.31."""
     exp = exp_on_negative_values(-np.abs(a), integer_bits + 1)
     positive = _saturating_shift(_reciprocal_of_half_denominator(exp) - (1 << 29), 2)
     return np.where(a == 0, 0, np.where(a > 0, positive, -positive))
@@ -144,7 +145,8 @@ def _rescale(a: Ints, integer_bits: int) -> Ints:
 
 
 def _saturating_shift(a: Ints, exponent: int) -> Ints:
-    return np.clip(a << exponent, -(2**31), _ONE)
+    clipped: Ints = np.clip(a << exponent, -(2**31), _ONE)
+    return clipped
 
 
 def _wrap(a: Ints) -> Ints:

@@ -2,12 +2,12 @@
 
 Inputs go in pairs of taps (one *step*); the order of the taps is the one in which `as_spread.c` lays out inputs.
 
-Plain weights: channels go in pairs (a, b), and a step of both is one word, whose halves hold ``256 * b + a`` of one tap
-each, as 16-bit integers. The sum of inputs times the halves is ``256 * B + A``, the sum of inputs times the even bytes is
-``A``: one extraction serves both channels. On cores with the DSP extension SMLAD takes both taps at once.
+Plain weights: channels go in pairs (a, b), and a step of both is one word, whose halves hold ``256 * b + a`` of one
+tap each, as 16-bit integers. The sum of inputs times the halves is ``256 * B + A``, the sum of inputs times the even
+bytes is ``A``: one extraction serves both channels. On cores with the DSP extension SMLAD takes both taps at once.
 
-Codebook: a step of a channel pair is two bytes, one for each channel, with the 4-bit indices of both taps; a table of 256
-words in RAM turns a byte into a pair of weights.
+Codebook: a step of a channel pair is two bytes, one for each channel, with the 4-bit indices of both taps; a table of
+256 words in RAM turns a byte into a pair of weights.
 
 Both have after the steps of a channel pair its shifts, biases and factors, 20 bytes.
 
@@ -82,12 +82,18 @@ def pack_sparse(layer: Linear) -> PairedWeights:
             entries += bytes((int(steps[place, 0]) & 255, place - last, int(steps[place, 1]) & 255))
             last = place
         count = len(entries) // _ENTRY
-        constants = (count | (-layer.shifts[channel] - 1) << 16, 2 * int(layer.bias[channel]), layer.multipliers[channel])
+        constants = (
+            count | (-layer.shifts[channel] - 1) << 16,
+            2 * int(layer.bias[channel]),
+            layer.multipliers[channel],
+        )
         content += np.array([number & 0xFFFFFFFF for number in constants], "<u4").tobytes()
         content += entries + bytes(-len(entries) % 4)
         stored += count
     words = np.frombuffer(bytes(content), "<u4")
-    return PairedWeights(words, len(content) - _CHANNEL_CONSTANTS * len(stepped), stored / (len(stepped) * stepped.shape[1]))
+    return PairedWeights(
+        words, len(content) - _CHANNEL_CONSTANTS * len(stepped), stored / (len(stepped) * stepped.shape[1])
+    )
 
 
 def _pairs(length: int) -> list[tuple[int, int | None]]:
@@ -100,12 +106,16 @@ def _pairs(length: int) -> list[tuple[int, int | None]]:
 def _stepped(layer: Linear, weights: NDArray[np.int32]) -> NDArray[np.int32]:
     """Bring weights (channels, taps) into (channels, steps, 2); taps that are not there are 0."""
     count, length = runs(layer)
-    split = np.concatenate([weights.reshape(len(weights), count, length), np.zeros((len(weights), count, 1), np.int32)], axis=2)
+    split = np.concatenate(
+        [weights.reshape(len(weights), count, length), np.zeros((len(weights), count, 1), np.int32)], axis=2
+    )
     order = np.array([(a, length if b is None else b) for a, b in _pairs(length)])
     return split[:, :, order].reshape(len(weights), -1, 2)
 
 
-def _channel_pairs(layer: Linear, weights: NDArray[np.int8] | NDArray[np.uint8]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+def _channel_pairs(
+    layer: Linear, weights: NDArray[np.int8] | NDArray[np.uint8]
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     rows = weights.reshape(layer.channels_out, -1).astype(np.int32)
     if layer.channels_out % 2:
         rows = np.concatenate([rows, np.zeros_like(rows[:1])])

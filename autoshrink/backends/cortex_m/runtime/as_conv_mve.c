@@ -142,17 +142,25 @@ static inline void convolve(const as_window *layer, const as_channels *channels,
     }
 }
 
+static int is_single(const as_window *layer)
+{
+    return layer->in_h * layer->in_w == 1 && layer->kernel_h * layer->kernel_w == 1;
+}
+
 void as_conv(const as_window *layer, const as_channels *channels, const int8_t *in, int8_t *out, void *scratch)
 {
-    const int single = layer->in_h * layer->in_w == 1 && layer->kernel_h * layer->kernel_w == 1;
-    if (single && channels->codebook)
-        dense(layer, channels, channels->codebook, in, out);
-    else if (single)
+    if (is_single(layer))
         dense(layer, channels, NULL, in, out);
-    else if (channels->codebook)
-        convolve(layer, channels, channels->codebook, in, out, scratch);
     else
         convolve(layer, channels, NULL, in, out, scratch);
+}
+
+void as_conv_codebook(const as_window *layer, const as_channels *channels, const int8_t *in, int8_t *out, void *scratch)
+{
+    if (is_single(layer))
+        dense(layer, channels, channels->codebook, in, out);
+    else
+        convolve(layer, channels, channels->codebook, in, out, scratch);
 }
 
 #endif
