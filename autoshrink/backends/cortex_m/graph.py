@@ -9,14 +9,14 @@ from typing import Literal
 
 import numpy as np
 
-from autoshrink.core import SpecError
-
 __all__ = ["BITS", "Activation", "DType", "Graph", "Op", "Option", "Padding", "Tensor"]
 
 DType = Literal["int4", "int8", "uint8", "int16", "int32", "int64", "float32"]
 Activation = Literal["none", "relu", "relu_n1_to_1", "relu6"]
 Padding = Literal["same", "valid"]
 Option = int | float | bool | str | tuple[int, ...]
+
+_ACTIVATIONS: dict[str, Activation] = {"none": "none", "relu": "relu", "relu_n1_to_1": "relu_n1_to_1", "relu6": "relu6"}
 
 BITS: dict[DType, int] = {"int4": 4, "int8": 8, "uint8": 8, "int16": 16, "int32": 32, "int64": 64, "float32": 32}
 
@@ -68,16 +68,25 @@ class Op:
     outputs: tuple[int, ...]
     options: Mapping[str, Option] = field(default_factory=dict)
 
-    def number(self, name: str, default: float | None = None) -> float:
-        """Give an option that is a number.
-
-        Raises:
-            SpecError: it is missing or something else.
-        """
-        value = self.options.get(name, default)
-        if not isinstance(value, int | float):
-            raise SpecError(f"{self.kind}: the option {name} is {value!r}, not a number")
+    def integer(self, name: str, default: int | None = None) -> int:
+        """Give an option that is an integer."""
+        value = self.options[name] if default is None else self.options.get(name, default)
+        if not isinstance(value, int):
+            raise TypeError(f"option {name} of {self.kind} is {value!r}")
         return value
+
+    def number(self, name: str) -> float:
+        """Give an option that is a real number."""
+        value = self.options[name]
+        if not isinstance(value, int | float):
+            raise TypeError(f"option {name} of {self.kind} is {value!r}")
+        return float(value)
+
+    @property
+    def activation(self) -> Activation:
+        """The fused activation function."""
+        name = self.options.get("activation", "none")
+        return _ACTIVATIONS[str(name)]
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy as np
 
 from autoshrink.backends.cortex_m.flatbuffer import Table, root
 from autoshrink.backends.cortex_m.graph import BITS, DType, Graph, Op, Tensor
-from autoshrink.backends.cortex_m.tflite_schema import OPERATORS, TYPES, activation, options
+from autoshrink.backends.cortex_m.tflite_schema import OPERATORS, TYPES, options
 from autoshrink.core import Refusal, SpecError
 
 __all__ = ["read_tflite"]
@@ -137,13 +137,9 @@ def _operator(table: Table, codes: list[Table], tensors: int, source: str) -> Op
         raise SpecError(f"{source}: an operand of {kind} is not one of the graph's {tensors} tensors")
     if len(outputs) != 1:
         raise SpecError(f"{source}: {kind} has {len(outputs)} outputs instead of 1")
-    chosen = dict(known)
-    if "activation" in chosen:
-        name = activation(int(str(chosen["activation"])))
-        if name is None:
-            raise Refusal(f"{source}: {kind} has an activation function that has no kernel here")
-        chosen["activation"] = name
-    return Op(kind, inputs, outputs, chosen)
+    if known.get("activation") == "unknown":
+        raise Refusal(f"{source}: {kind} has an activation function that has no kernel here")
+    return Op(kind, inputs, outputs, known)
 
 
 def _check_integers(graph: Graph, source: str) -> None:

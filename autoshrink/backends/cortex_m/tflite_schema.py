@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from autoshrink.backends.cortex_m.flatbuffer import Table
 from autoshrink.backends.cortex_m.graph import Activation, DType, Option
 
-__all__ = ["OPERATORS", "TYPES", "activation", "options"]
+__all__ = ["OPERATORS", "TYPES", "options"]
 
 TYPES: dict[int, DType] = {0: "float32", 2: "int32", 3: "uint8", 4: "int64", 7: "int16", 9: "int8", 17: "int4"}
 
-_ACTIVATIONS: dict[int, Activation] = {0: "none", 1: "relu", 2: "relu_n1_to_1", 3: "relu6"}
+_ACTIVATIONS: dict[Option, Activation] = {0: "none", 1: "relu", 2: "relu_n1_to_1", 3: "relu6"}
 
 OPERATORS = {
     0: "ADD", 1: "AVERAGE_POOL_2D", 2: "CONCATENATION", 3: "CONV_2D", 4: "DEPTHWISE_CONV_2D", 5: "DEPTH_TO_SPACE",
@@ -58,7 +58,7 @@ _PLAIN = (
 
 
 def options(kind: str, table: Table | None) -> Mapping[str, Option] | None:
-    """Read the options of an operator; nothing for one that has no kernel."""
+    """Read the options of an operator; nothing for one that has no kernel. An activation may be ``unknown``."""
     if kind in _PLAIN:
         return {}
     fields = _FIELDS.get(kind)
@@ -70,9 +70,6 @@ def options(kind: str, table: Table | None) -> Mapping[str, Option] | None:
     }
     if "padding" in read:
         read["padding"] = "same" if read["padding"] == 0 else "valid"
+    if "activation" in read:
+        read["activation"] = _ACTIVATIONS.get(read["activation"], "unknown")
     return read
-
-
-def activation(number: int) -> Activation | None:
-    """Name a fused activation function, if a kernel has it."""
-    return _ACTIVATIONS.get(number)

@@ -131,8 +131,8 @@ class Networks:
         return self.settled(out, zero_point is not None) if scale is None else out
 
     def depthwise(self, x, kernel=(3, 3), stride=(1, 1), padding="same", dilation=(1, 1), activation="none",
-                  multiplier=1, per_channel=True, bias=True, distinct=0,
-                  zero_point=None, scale=None) -> Node:  # fmt: skip
+                  multiplier=1, per_channel=True, bias=True, distinct=0, zero_point=None,
+                  scale=None) -> Node:  # fmt: skip
         channels = x.shape[3] * multiplier
         shape = (1, *kernel, channels)
         inputs, usual = self._linear(x, shape, 3, math.prod(kernel), per_channel, 8, bias, distinct, False)

@@ -205,7 +205,7 @@ def test_pick_takes_it_home_with_the_users_first_example(tmp_path):
     from autoshrink.search.work import compress_recipe, measure_artifact, workload_of
 
     made = compress_recipe(target, Recipe())
-    measured = measure_artifact(target, made.artifact, made.files)
+    measured = measure_artifact(target, made.artifact, made.files, scratch=tmp_path / "inputs")
     store = Store.create(tmp_path / "searches", target, "one")
     store.keep_artifact(made.artifact.key, made.files)
     store.write_json("hardware.json", {})

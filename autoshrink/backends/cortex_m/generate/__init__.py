@@ -44,15 +44,15 @@ def generate(graph: Graph, folder: Path, *, core: str, weights: Literal["auto", 
     """Write the C sources of a network into a folder.
 
     ``model.h`` declares ``int model_init(void)`` and ``int model_invoke(const int8_t *in, int8_t *out)``, which give 0,
-    and macros with sizes, scales and zero points. The sources run on any machine with a C compiler, bit for bit alike.
+    and macros with sizes, scales and zero points. The sources run on any machine with GCC or Clang, bit for bit alike.
 
     Args:
         graph: of int8 throughout, as `read_tflite` gives it.
         folder: where the files go; it is made if need be.
         core: ``m0plus``, ``m3``, ``m4f``, ``m7``, ``m33`` or ``m55``.
-        weights: ``auto`` stores weights of at most 16 distinct values (all of 4 bits, say) as 4-bit indices into
-            a codebook, and leaves out zeros, each where flash and instructions are worth it; ``dense`` stores each as
-            one byte. The results are the same.
+        weights: ``auto`` stores weights of at most 16 distinct values (all of 4 bits, for example) as 4-bit indices
+            into a codebook, and leaves out zeros, each where the product of flash and instructions falls; ``dense``
+            stores each weight as one byte. The results are the same.
 
     Raises:
         Refusal: the network holds what no kernel computes.

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoshrink.backends.cortex_m.graph import Activation
+from autoshrink.core import Refusal
 
 __all__ = [
     "Ints",
@@ -33,20 +34,27 @@ _ONE = 2**31 - 1
 
 
 def quantize_multiplier(real: float) -> tuple[int, int]:
-    """Write a factor ≥ 0 as ``multiplier / 2**31 * 2**shift`` with a multiplier in [2**30, 2**31), or (0, 0)."""
+    """Write a factor ≥ 0 as ``multiplier / 2**31 * 2**shift`` with a multiplier in [2**30, 2**31), or (0, 0).
+
+    Raises:
+        Refusal: it is 2**31 or more.
+    """
     if real == 0.0:
         return 0, 0
     fraction, shift = math.frexp(real)
     multiplier = _round_half_away(fraction * 2**31)
     if multiplier == 2**31:
         multiplier, shift = multiplier // 2, shift + 1
+    if shift > 31:
+        raise Refusal(f"two scales differ by a factor of {real:.3g}, which no kernel computes")
     return (0, 0) if shift < -31 else (multiplier, shift)
 
 
 def rounding_high_multiply(a: Ints, b: Ints | int) -> Ints:
     """Compute a·b / 2**31, rounded to nearest (halves up), saturated where both are -2**31."""
-    product = np.asarray(a, np.int64) * np.asarray(b, np.int64)
-    return np.asarray(np.minimum((product + 2**30) >> 31, _ONE), np.int64)
+    product: Ints = np.asarray(a, np.int64) * np.asarray(b, np.int64)
+    rounded: Ints = np.minimum((product + 2**30) >> 31, _ONE)
+    return rounded
 
 
 def rounding_divide(a: Ints, exponent: int) -> Ints:
@@ -80,7 +88,7 @@ def activation_range(activation: Activation, scale: float, zero_point: int) -> t
 
 def input_radius(integer_bits: int, shift: int) -> int:
     """Give the largest input of a fixed-point function with so many integer bits before it saturates."""
-    return math.floor(math.ldexp((1 << integer_bits) - 1, 31 - integer_bits - shift))
+    return math.floor(((1 << integer_bits) - 1) * 2.0 ** (31 - integer_bits - shift))
 
 
 def exp_on_negative_values(a: Ints, integer_bits: int) -> Ints:
@@ -102,14 +110,14 @@ def logistic(a: Ints, integer_bits: int) -> Ints:
     """Compute 1 / (1 + exp(-a)) in Q0.31."""
     exp = exp_on_negative_values(-np.abs(a), integer_bits)
     positive = _saturating_shift(_reciprocal_of_half_denominator(exp), 1)
-    return np.asarray(np.where(a == 0, 1 << 30, np.where(a > 0, positive, _ONE - positive)), np.int64)
+    return np.where(a == 0, 1 << 30, np.where(a > 0, positive, _ONE - positive))
 
 
 def tanh(a: Ints, integer_bits: int) -> Ints:
-    """Give the hyperbolic tangent of a in Q0.31."""
+    """Compute the hyperbolic tangent in Q0.31."""
     exp = exp_on_negative_values(-np.abs(a), integer_bits + 1)
     positive = _saturating_shift(_reciprocal_of_half_denominator(exp) - (1 << 29), 2)
-    return np.asarray(np.where(a == 0, 0, np.where(a > 0, positive, -positive)), np.int64)
+    return np.where(a == 0, 0, np.where(a > 0, positive, -positive))
 
 
 def _exp_between_minus_quarter_and_0(a: Ints) -> Ints:
@@ -137,7 +145,8 @@ def _rescale(a: Ints, integer_bits: int) -> Ints:
 
 
 def _saturating_shift(a: Ints, exponent: int) -> Ints:
-    return np.asarray(np.clip(a << exponent, -(2**31), _ONE), np.int64)
+    clipped: Ints = np.clip(a << exponent, -(2**31), _ONE)
+    return clipped
 
 
 def _wrap(a: Ints) -> Ints:

@@ -52,13 +52,16 @@ def leads(layer: Linear) -> dict[int, int | None]:
         # A channel is read whole before it is written, and only its own bytes are.
         same = layer.channels_in == layer.channels_out and window.pixels <= window.given[0] * window.given[1]
         return {0: None} if same else {}
-    row, furthest = window.given[1] * layer.channels_in, 0
-    for after in range(1, window.pixels):
-        y, x = divmod(after, window.made[1])
-        top, left = y * window.stride[0] - window.before[0], x * window.stride[1] - window.before[1]
-        # The first input that is still needed belongs to the next position, or the next row where this one is clipped.
-        needed = min(max(0, top) * row + max(0, left) * layer.channels_in, max(0, top + window.stride[0]) * row)
-        furthest = max(furthest, after * layer.channels_out - needed)
+    row, furthest, width = window.given[1] * layer.channels_in, 0, window.made[1]
+    # Within a row the distance grows or shrinks steadily, but where windows begin to lie inside.
+    clipped = min(width - 1, -(-window.before[1] // window.stride[1]))
+    for y in range(window.made[0]):
+        for x in {0, 1 % width, clipped, width - 1}:
+            after = y * width + x
+            top, left = y * window.stride[0] - window.before[0], x * window.stride[1] - window.before[1]
+            # The first input that is still needed is the next position's, or the next row's where this one is clipped.
+            needed = min(max(0, top) * row + max(0, left) * layer.channels_in, max(0, top + window.stride[0]) * row)
+            furthest = max(furthest, after * layer.channels_out - needed)
     return {0: furthest}
 
 

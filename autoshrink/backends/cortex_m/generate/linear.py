@@ -9,10 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoshrink.backends.cortex_m.generate.fixed_point import activation_range, quantize_multiplier
-from autoshrink.backends.cortex_m.graph import Activation, Graph, Op, Tensor
+from autoshrink.backends.cortex_m.graph import Graph, Op, Tensor
 from autoshrink.core import Refusal, SpecError
 
 __all__ = ["Linear", "Window", "linear", "window"]
+
+_LARGEST = 2**15
 
 
 @dataclass(frozen=True)
@@ -89,30 +91,33 @@ def window(op: Op, given: Tensor, made: Tensor, kernel: tuple[int, int]) -> Wind
     Raises:
         SpecError: the file contradicts itself.
     """
-    image(op, given)
-    image(op, made)
-    options = op.options
-    stride = (int(op.number("stride_h")), int(op.number("stride_w")))
-    dilation = (int(op.number("dilation_h", 1)), int(op.number("dilation_w", 1)))
+    for tensor in (given, made):
+        if len(tensor.shape) != 4 or tensor.shape[0] != 1:
+            raise Refusal(
+                f"{op.kind} on the shape {tensor.shape} ({tensor.name!r}); only an image (1, h, w, c) is taken"
+            )
+    stride = (op.integer("stride_h"), op.integer("stride_w"))
+    dilation = (op.integer("dilation_h", 1), op.integer("dilation_w", 1))
     if min(*stride, *dilation, *kernel) < 1:
         raise SpecError(f"{op.kind} {made.name!r} has stride {stride}, dilation {dilation} and kernel {kernel}")
     sizes, before = [], []
     for size, taps, step, gap in zip(given.shape[1:3], kernel, stride, dilation, strict=True):
         span = (taps - 1) * gap + 1
-        count = -(-size // step) if options["padding"] == "same" else -(-(size - span + 1) // step)
+        count = -(-size // step) if op.options["padding"] == "same" else -(-(size - span + 1) // step)
         sizes.append(count)
-        before.append(max(0, (count - 1) * step + span - size) // 2 if options["padding"] == "same" else 0)
+        before.append(max(0, (count - 1) * step + span - size) // 2 if op.options["padding"] == "same" else 0)
     if tuple(sizes) != made.shape[1:3] or min(sizes) < 1:
         raise SpecError(f"{op.kind} {made.name!r} gives {made.shape[1:3]} where its window gives {tuple(sizes)}")
+    _check_sizes(op, made, *given.shape[1:3], *kernel, *stride, *dilation)
     return Window(
         (given.shape[1], given.shape[2]), (sizes[0], sizes[1]), kernel, stride, dilation, (before[0], before[1])
     )
 
 
-def image(op: Op, tensor: Tensor) -> None:
-    """Check that a tensor is one image (1, height, width, channels)."""
-    if len(tensor.shape) != 4 or tensor.shape[0] != 1:
-        raise Refusal(f"{op.kind} on the shape {tensor.shape} ({tensor.name!r}); only one image (1, h, w, c) is taken")
+def _check_sizes(op: Op, made: Tensor, *sizes: int) -> None:
+    """Refuse sizes of a window or image that the kernels' 16 bits don't hold."""
+    if max(sizes) >= _LARGEST:
+        raise Refusal(f"{op.kind} {made.name!r} has a side of {max(sizes)}; kernels take less than {_LARGEST}")
 
 
 def linear(graph: Graph, op: Op) -> Linear:
@@ -122,8 +127,10 @@ def linear(graph: Graph, op: Op) -> Linear:
         SpecError: shapes or quantization contradict each other.
         Refusal: the layer has a form that has no kernel.
     """
-    given, filters = graph.tensors[op.inputs[0]], graph.tensors[op.inputs[1]]
-    made = graph.tensors[op.outputs[0]]
+    given, made = graph.tensors[op.inputs[0]], graph.tensors[op.outputs[0]]
+    if len(op.inputs) < 2 or op.inputs[1] < 0:
+        raise SpecError(f"{op.kind} {made.name!r} has no weights")
+    filters = graph.tensors[op.inputs[1]]
     bias = graph.tensors[op.inputs[2]] if len(op.inputs) > 2 and op.inputs[2] >= 0 else None
     if filters.data is None:
         raise Refusal(f"{op.kind} {made.name!r} has weights that are computed while running")
@@ -136,7 +143,6 @@ def linear(graph: Graph, op: Op) -> Linear:
     if np.abs(offsets).max() >= 2**31:
         raise Refusal(f"{op.kind} {made.name!r} has a bias that overflows 32 bits")
     factors = [quantize_multiplier(factor) for factor in _factors(op, given, filters, made, channels)]
-    activation: Activation = op.options["activation"]  # type: ignore[assignment]
     return Linear(
         name=made.name,
         window=sliding,
@@ -149,7 +155,7 @@ def linear(graph: Graph, op: Op) -> Linear:
         shifts=tuple(shift for _, shift in factors),
         border=given.zero_point,
         zero_point=made.zero_point,
-        bounds=activation_range(activation, made.scale, made.zero_point),
+        bounds=activation_range(op.activation, made.scale, made.zero_point),
     )
 
 
@@ -157,11 +163,12 @@ def _shaped(op: Op, given: Tensor, filters: Tensor, made: Tensor) -> tuple[NDArr
     data = np.asarray(filters.data, np.int8)
     wrong = SpecError(f"{op.kind} {made.name!r}: weights {filters.shape} don't fit {given.shape} → {made.shape}")
     if op.kind == "FULLY_CONNECTED":
-        if data.ndim != 2 or given.size % data.shape[1] or op.options["format"] != 0:
+        if data.ndim != 2 or given.size % data.shape[1] or op.integer("format") != 0:
             raise wrong
         rows = given.size // data.shape[1]
-        if made.shape[-1] != data.shape[0] or made.size != rows * data.shape[0]:
+        if made.shape[-1:] != data.shape[:1] or made.size != rows * data.shape[0]:
             raise wrong
+        _check_sizes(op, made, rows)
         # Each row is a pixel of an image of height 1.
         return data.reshape(data.shape[0], 1, 1, -1), Window((1, rows), (1, rows), (1, 1)), data.shape[1]
     if data.ndim != 4:
@@ -192,9 +199,7 @@ def _bias(op: Op, bias: Tensor | None, channels: int) -> NDArray[np.int64]:
 def _factors(op: Op, given: Tensor, filters: Tensor, made: Tensor, channels: int) -> list[float]:
     dimension = 3 if op.kind == "DEPTHWISE_CONV_2D" else 0
     if len(filters.scales) not in (1, channels) or (len(filters.scales) > 1 and filters.axis != dimension):
-        raise SpecError(
-            f"{op.kind} {made.name!r}: {len(filters.scales)} scales on dimension {filters.axis} of the weights"
-        )
+        raise SpecError(f"{op.kind} {made.name!r} has {len(filters.scales)} scales on dimension {filters.axis}")
     if op.kind == "FULLY_CONNECTED" and len(filters.scales) == 1:
         # TFLite multiplies these two as float32, and all others as double.
         return [float(np.float32(given.scale) * np.float32(filters.scale)) / made.scale] * channels

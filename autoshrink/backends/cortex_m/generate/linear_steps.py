@@ -42,6 +42,7 @@ def linear_step(layer: Linear, given: int, made: int, number: int, kernels: Kern
 def _plain_step(layer: Linear, given: int, made: int, number: int, kernels: Kernels, book: Codebook | None) -> Step:
     """Make the call of the kernels that take any quantization; those for vectors have the same names."""
     kernel = "as_depthwise" if layer.depthwise else "as_conv"
+    function = "as_conv_codebook" if book and not layer.depthwise else kernel
     variants = (f"{kernel}_mve.c",) if kernels == "mve" else ("as_lines_v6m.S",) if layer.depthwise else ()
     lead = leads(layer)
     if layer.depthwise:
@@ -55,7 +56,7 @@ def _plain_step(layer: Linear, given: int, made: int, number: int, kernels: Kern
         scratch = layer.taps * (4 if book or kernels == "mve" else 2)
     return Step(
         title=title(layer) + (", codebook" if book else ""),
-        call=f"{kernel}(&window_{number}, &channels_{number}, {{a}}, {{out}}, {{scratch}});",
+        call=f"{function}(&window_{number}, &channels_{number}, {{a}}, {{out}}, {{scratch}});",
         inputs=(given,),
         output=made,
         sources=(f"{kernel}.c", *variants, "as_memory.c"),

@@ -7,11 +7,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from autoshrink.backends.cortex_m.generate import other_steps as make
 from autoshrink.backends.cortex_m.generate.cores import Kernels
+from autoshrink.backends.cortex_m.generate.elementwise_steps import binary_step, softmax_step, unary_step
 from autoshrink.backends.cortex_m.generate.linear import Linear, Window, linear
 from autoshrink.backends.cortex_m.generate.linear_steps import linear_step
-from autoshrink.backends.cortex_m.generate.steps import Step
+from autoshrink.backends.cortex_m.generate.move_steps import concat_steps, pad_step, paddings, transpose_step
+from autoshrink.backends.cortex_m.generate.pool_steps import mean_step, pool_step
+from autoshrink.backends.cortex_m.generate.steps import Step, constant_integers
 from autoshrink.backends.cortex_m.generate.tables import TABLE_OPS
 from autoshrink.backends.cortex_m.graph import Graph, Op, Tensor
 from autoshrink.core import Refusal, SpecError
@@ -19,6 +21,7 @@ from autoshrink.core import Refusal, SpecError
 __all__ = ["Program", "lower"]
 
 _LINEAR = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+_LARGEST = 2**28
 _VIEWS = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS")
 
 
@@ -61,22 +64,22 @@ class _Lowering:
         elif op.kind in _LINEAR:
             self._linear(op, number)
         elif op.kind in TABLE_OPS:
-            self._append(make.unary_step(graph, op, number))
+            self._append(unary_step(graph, op, number))
         elif op.kind in ("ADD", "SUB", "MUL"):
-            self._append(make.binary_step(graph, op, number))
+            self._append(binary_step(graph, op, number))
         elif op.kind in ("AVERAGE_POOL_2D", "MAX_POOL_2D"):
-            self._append(make.pool_step(graph, op, number))
+            self._append(pool_step(graph, op, number))
         elif op.kind == "CONCATENATION":
-            for step in make.concat_steps(graph, op, number):
+            for step in concat_steps(graph, op, number):
                 self._append(step)
         elif op.kind == "MEAN":
-            self._append(make.mean_step(graph, op, number))
+            self._append(mean_step(graph, op, number))
         elif op.kind == "SOFTMAX":
-            self._append(make.softmax_step(graph, op, number))
+            self._append(softmax_step(graph, op, number))
         elif op.kind in ("PAD", "PADV2"):
-            self._append(make.pad_step(graph, op, number))
+            self._append(pad_step(graph, op, number))
         elif op.kind == "TRANSPOSE":
-            self._append(make.transpose_step(graph, op, number))
+            self._append(transpose_step(graph, op, number))
         else:
             raise Refusal(f"operator {op.kind} has no kernel here")
 
@@ -98,6 +101,10 @@ class _Lowering:
                 raise Refusal(f"{op.kind}: tensor {tensor.name!r} is {tensor.dtype}; kernels take int8 only")
             if len(tensor.scales) != 1 or not -128 <= tensor.zero_point <= 127:
                 raise SpecError(f"{op.kind}: tensor {tensor.name!r} has no single scale and int8 zero point")
+            if tensor.size > _LARGEST:
+                raise Refusal(
+                    f"{op.kind}: tensor {tensor.name!r} of {tensor.size} bytes exceeds any microcontroller's memory"
+                )
             if tensor.data is not None and not constants:
                 raise Refusal(f"{op.kind}: tensor {tensor.name!r} is a constant; it should be computed ahead of time")
 
@@ -107,7 +114,7 @@ class _Lowering:
             same = (given.scales, given.zero_points) == (made.scales, made.zero_points)
             return same or "float32" in (given.dtype, made.dtype)
         if op.kind == "TRANSPOSE":
-            order = make.constant_integers(self.graph, op, 1, bound=len(given.shape))
+            order = constant_integers(self.graph, op, 1, bound=len(given.shape))
             moved = [dim for dim in order if given.shape[dim] > 1]
             return sorted(order) == list(range(len(given.shape))) and moved == sorted(moved)
         return False
@@ -132,7 +139,7 @@ class _Lowering:
             or readers[0].kind not in ("CONV_2D", "DEPTHWISE_CONV_2D")
         ):
             return False
-        before, after, value = make.paddings(self.graph, op)
+        before, after, value = paddings(self.graph, op)
         made = self.graph.tensors[op.outputs[0]]
         inner = len(before) == 4 and not any((before[0], after[0], before[3], after[3]))
         return inner and value == made.zero_point and readers[0].options["padding"] == "valid"
@@ -147,7 +154,7 @@ class _Lowering:
 
     def _without_border(self, layer: Linear, border: Op) -> Linear:
         inner = self.graph.tensors[border.inputs[0]]
-        before, _, _ = make.paddings(self.graph, border)
+        before, _, _ = paddings(self.graph, border)
         window: Window = replace(layer.window, given=(inner.shape[1], inner.shape[2]), before=(before[1], before[2]))
         return replace(layer, window=window)
 

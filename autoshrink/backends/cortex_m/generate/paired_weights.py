@@ -2,9 +2,9 @@
 
 Inputs go in pairs of taps (one *step*); the order of the taps is the one in which `as_spread.c` lays out inputs.
 
-Plain weights: channels go in pairs (a, b), and a step of both is one word, whose halves hold ``256 * b + a`` of one tap
-each, as 16-bit integers. The sum of inputs times the halves is ``256 * B + A``, that of inputs times the even bytes is
-``A``: one extraction serves both channels. On cores with the DSP extension SMLAD takes both taps at once.
+Plain weights: channels go in pairs (a, b), and a step of both is one word, whose halves hold ``256 * b + a`` of one
+tap each, as 16-bit integers. The sum of inputs times the halves is ``256 * B + A``, the sum of inputs times the even
+bytes is ``A``: one extraction serves both channels. On cores with the DSP extension SMLAD takes both taps at once.
 
 Codebook: a step of a channel pair is two bytes, one for each channel, with the 4-bit indices of both taps; a table of
 256 words in RAM turns a byte into a pair of weights.

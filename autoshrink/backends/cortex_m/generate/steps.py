@@ -7,7 +7,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-__all__ = ["Constant", "Step", "struct"]
+from autoshrink.backends.cortex_m.graph import Graph, Op
+from autoshrink.core import Refusal, SpecError
+
+__all__ = ["Constant", "Step", "constant_integers", "plain_step", "struct"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +31,7 @@ class Constant:
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """One call. In ``call``, ``{a}`` and ``{b}`` stand for the inputs, ``{out}`` and ``{scratch}`` for themselves."""
+    """One call. In it, ``{a}`` and ``{b}`` stand for the inputs, ``{out}`` and ``{scratch}`` for what they say."""
 
     title: str
     call: str
@@ -54,3 +57,31 @@ def struct(**fields: object) -> str:
         return str(value)
 
     return "{" + ", ".join(f".{name} = {written(value)}" for name, value in fields.items()) + "}"
+
+
+def constant_integers(graph: Graph, op: Op, slot: int, bound: int | None = None) -> list[int]:
+    """Read an operand that must be a constant list of integers, each within ±``bound``."""
+    tensor = graph.tensors[op.inputs[slot]] if slot < len(op.inputs) and op.inputs[slot] >= 0 else None
+    if tensor is None or tensor.data is None or tensor.size == 0:
+        raise Refusal(f"{op.kind} {graph.tensors[op.outputs[0]].name!r} needs constants as operand {slot}")
+    values = [int(value) for value in tensor.data.reshape(-1)]
+    if bound is not None and any(not -bound <= value < bound for value in values):
+        raise SpecError(f"{op.kind} {graph.tensors[op.outputs[0]].name!r}: {values} are not dimensions of {bound}")
+    return values
+
+
+def plain_step(
+    graph: Graph,
+    op: Op,
+    call: str,
+    sources: tuple[str, ...],
+    constants: tuple[Constant, ...] = (),
+    leads: dict[int, int | None] | None = None,
+    inputs: tuple[int, ...] | None = None,
+) -> Step:
+    """Make the step of an operator that is one call; its only activation is by default the first operand."""
+    shapes = [graph.tensors[index].shape for index in (op.inputs[0], op.outputs[0])]
+    given, made = ("x".join(map(str, shape[1:] or shape)) for shape in shapes)
+    title = f"{op.kind.lower().replace('_', ' ')}, {given} -> {made}"
+    read = op.inputs[:1] if inputs is None else inputs
+    return Step(title, call, read, op.outputs[0], sources, constants, leads=leads or {})

@@ -6,12 +6,14 @@ import numpy as np
 
 from autoshrink.backends.cortex_m.generate import fixed_point as fp
 from autoshrink.backends.cortex_m.generate.fixed_point import Ints
-from autoshrink.backends.cortex_m.graph import Op, Tensor
+from autoshrink.backends.cortex_m.graph import Activation, Op, Tensor
 from autoshrink.core import Refusal
 
 __all__ = ["TABLE_OPS", "clamp_of", "unary_table"]
 
 TABLE_OPS = ("LOGISTIC", "TANH", "HARD_SWISH", "RELU", "RELU6", "RELU_N1_TO_1", "LEAKY_RELU", "QUANTIZE")
+
+_RANGES: dict[str, Activation] = {"RELU": "relu", "RELU_N1_TO_1": "relu_n1_to_1"}
 
 
 def unary_table(op: Op, given: Tensor, made: Tensor) -> np.ndarray:
@@ -44,11 +46,8 @@ def unary_table(op: Op, given: Tensor, made: Tensor) -> np.ndarray:
         values = _relu6(inputs, given, made)
     else:
         values = _requantized(centered, given, made)
-        if op.kind in ("RELU", "RELU_N1_TO_1"):
-            low, high = fp.activation_range(
-                "relu" if op.kind == "RELU" else "relu_n1_to_1", made.scale, made.zero_point
-            )
-            values = np.clip(values, low, high)
+        if op.kind in _RANGES:
+            values = np.clip(values, *fp.activation_range(_RANGES[op.kind], made.scale, made.zero_point))
     return np.clip(values, -128, 127).astype(np.int8)
 
 
@@ -123,11 +122,13 @@ def _multiplier16(real: float) -> tuple[int, int]:
 def _high_multiply16(a: Ints, b: int) -> Ints:
     product = a * b
     nudged = product + np.where(product >= 0, 1 << 14, 1 - (1 << 14))
-    return np.asarray(np.sign(nudged) * (np.abs(nudged) >> 15), np.int64)
+    truncated: Ints = np.sign(nudged) * (np.abs(nudged) >> 15)
+    return truncated
 
 
 def _saturate16(a: Ints) -> Ints:
-    return np.clip(a, -(2**15), 2**15 - 1)
+    clipped: Ints = np.clip(a, -(2**15), 2**15 - 1)
+    return clipped
 
 
 def clamp_of(table: np.ndarray) -> tuple[int, int] | None:

@@ -22,10 +22,11 @@ static void decode(const int8_t *packed, const int8_t *codebook, int size, int8_
         *to = codebook[*packed & 15];
 }
 
-void as_conv(const as_window *layer, const as_channels *channels, const int8_t *in, int8_t *out, void *scratch)
+static inline void convolve(const as_window *layer, const as_channels *channels, const int8_t *codebook, const int8_t *in,
+                            int8_t *out, int8_t *scratch)
 {
     const int taps = layer->kernel_h * layer->kernel_w * layer->in_c, depth = layer->out_c;
-    const int row = channels->codebook ? (taps + 1) / 2 : taps;
+    const int row = codebook ? (taps + 1) / 2 : taps;
     int8_t *const first = scratch, *const second = first + taps, *const decoded = second + taps;
     int y = 0, x = 0;
     for (int left = layer->out_h * layer->out_w; left > 0; left -= 2, out += 2 * depth) {
@@ -37,9 +38,9 @@ void as_conv(const as_window *layer, const as_channels *channels, const int8_t *
         for (int channel = 0; channel < depth; channel += 2) {
             const int pair = channel + 1 < depth;
             const int8_t *a = channels->weights + channel * row, *b = pair ? a + row : a;
-            if (channels->codebook) {
-                decode(a, channels->codebook, taps, decoded);
-                decode(b, channels->codebook, taps, decoded + taps);
+            if (codebook) {
+                decode(a, codebook, taps, decoded);
+                decode(b, codebook, taps, decoded + taps);
                 a = decoded, b = decoded + taps;
             }
             int32_t a0 = 0, a1 = 0, b0 = 0, b1 = 0;
@@ -60,6 +61,16 @@ void as_conv(const as_window *layer, const as_channels *channels, const int8_t *
             }
         }
     }
+}
+
+void as_conv(const as_window *layer, const as_channels *channels, const int8_t *in, int8_t *out, void *scratch)
+{
+    convolve(layer, channels, NULL, in, out, scratch);
+}
+
+void as_conv_codebook(const as_window *layer, const as_channels *channels, const int8_t *in, int8_t *out, void *scratch)
+{
+    convolve(layer, channels, channels->codebook, in, out, scratch);
 }
 
 #endif

@@ -25,6 +25,7 @@ typedef struct {
 
 /* Portable: any core, any quantization. */
 void as_conv(const as_window *layer, const as_channels *channels, const int8_t *in, int8_t *out, void *scratch);
+void as_conv_codebook(const as_window *layer, const as_channels *channels, const int8_t *in, int8_t *out, void *scratch);
 void as_depthwise(const as_window *layer, const as_channels *channels, const int8_t *in, int8_t *out, void *scratch);
 
 /* Quicker, where the generator has shown that no intermediate value overflows; `packed` are its words. */
