@@ -56,7 +56,7 @@ def leads(layer: Linear) -> dict[int, int | None]:
     # Within a row the distance grows or shrinks steadily, but where windows begin to lie inside.
     clipped = min(width - 1, -(-window.before[1] // window.stride[1]))
     for y in range(window.made[0]):
-        for x in {0, 1 % width, clipped, width - 1}:
+        for x in {0, max(0, clipped - 1), clipped, width - 1}:
             after = y * width + x
             top, left = y * window.stride[0] - window.before[0], x * window.stride[1] - window.before[1]
             # The first input that is still needed is the next position's, or the next row's where this one is clipped.
