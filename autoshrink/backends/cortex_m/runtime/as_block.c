@@ -62,9 +62,7 @@ static inline const void *dots(const as_block *block, const void *weights, int p
 
 static int8_t scaled(uint32_t twice_bias, uint32_t twice_sum, int32_t factor, int shift, int32_t rounding)
 {
-    const int32_t sum = (int32_t)(twice_bias + twice_sum);
-    const int32_t value = (as_high_multiply(sum >> 1, factor) + rounding + (sum >> 31)) >> shift >> 1;
-    return (int8_t)as_between(value, -128, 127);
+    return (int8_t)as_scale_small((int32_t)(twice_bias + twice_sum) >> 1, factor, rounding, shift);
 }
 
 static inline void any_block(const as_block *block, const void *packed, int positions, int codebook)
