@@ -60,6 +60,7 @@ def inputs_for(model: bytes, count: int, seed: int = 0) -> np.ndarray:
 
 _PAIRS = st.tuples(st.integers(1, 3), st.integers(1, 3))
 _ACTIVATIONS = st.sampled_from(["none", "none", "relu", "relu6", "relu_n1_to_1"])
+_KINDS = "conv conv depthwise depthwise dense pool binary unary concat pad mean transpose".split()
 _PADDING = st.sampled_from(["same", "valid"])
 
 
@@ -78,11 +79,11 @@ def networks(draw, layers: int = 3) -> bytes:
 
 @st.composite
 def _layers(draw, net: Networks, x: Node, kept: list[Node]) -> Node:
-    kind = draw(
-        st.sampled_from(["conv", "conv", "depthwise", "dense", "pool", "binary", "unary", "concat", "pad", "mean"])
-    )
+    kind = draw(st.sampled_from(_KINDS))
     if len(x.shape) != 4:
         kind = draw(st.sampled_from(["dense", "unary", "binary"]))
+    if kind == "transpose":
+        return net.transpose(x, (0, *draw(st.permutations([1, 2, 3]))))
     if kind in ("conv", "depthwise", "pool"):
         kernel, stride, padding = draw(st.tuples(st.integers(1, 4), st.integers(1, 4))), draw(_PAIRS), draw(_PADDING)
         dilation = draw(st.sampled_from([(1, 1), (1, 1), (2, 1), (1, 2), (2, 3)])) if kind != "pool" else (1, 1)
@@ -116,7 +117,7 @@ def _layers(draw, net: Networks, x: Node, kept: list[Node]) -> Node:
     if kind == "pad":
         sides = [(0, 0), *(draw(st.tuples(st.integers(0, 2), st.integers(0, 2))) for _ in range(3))]
         return net.pad(x, sides)
-    return net.mean(x, draw(st.sampled_from([(1, 2), (1,), (2,), (3,), (1, 2, 3)])), keep=True)
+    return net.mean(x, draw(st.sampled_from([(1, 2), (1,), (2,), (3,), (1, 2, 3)])), keep=draw(st.booleans()))
 
 
 @st.composite

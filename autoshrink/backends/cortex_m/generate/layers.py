@@ -8,7 +8,7 @@ from autoshrink.backends.cortex_m.generate.linear import Linear
 from autoshrink.backends.cortex_m.generate.packing import Codebook
 from autoshrink.backends.cortex_m.generate.steps import Constant, struct
 
-__all__ = ["channel_constants", "leads", "title", "window_fields"]
+__all__ = ["channel_constants", "leads", "leads_unread", "title", "window_fields"]
 
 
 def window_fields(layer: Linear) -> str:
@@ -56,12 +56,28 @@ def leads(layer: Linear) -> dict[int, int | None]:
     # Within a row the distance grows or shrinks steadily, but where windows begin to lie inside.
     clipped = min(width - 1, -(-window.before[1] // window.stride[1]))
     for y in range(window.made[0]):
-        for x in {0, 1 % width, clipped, width - 1}:
+        for x in {0, max(0, clipped - 1), clipped, width - 1}:
             after = y * width + x
             top, left = y * window.stride[0] - window.before[0], x * window.stride[1] - window.before[1]
             # The first input that is still needed is the next position's, or the next row's where this one is clipped.
             needed = min(max(0, top) * row + max(0, left) * layer.channels_in, max(0, top + window.stride[0]) * row)
             furthest = max(furthest, after * layer.channels_out - needed)
+    return {0: furthest}
+
+
+def leads_unread(layer: Linear, group: int) -> dict[int, int | None]:
+    """Say the same for a 1x1 convolution that reads a group's inputs where they are while it writes the group."""
+    window = layer.window
+    last = max(0, window.pixels - group)
+    furthest = 0
+    for first in {
+        *range(0, window.pixels, window.made[1]),
+        *range(window.made[1] - 1, window.pixels, window.made[1]),
+        last,
+    }:
+        y, x = divmod(first, window.made[1])
+        read = (y * window.stride[0] * window.given[1] + x * window.stride[1]) * layer.channels_in
+        furthest = max(furthest, min(first + group, window.pixels) * layer.channels_out - read)
     return {0: furthest}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from autoshrink.backends.cortex_m.generate.cores import Kernels
-from autoshrink.backends.cortex_m.generate.layers import channel_constants, leads, title, window_fields
+from autoshrink.backends.cortex_m.generate.layers import channel_constants, leads, leads_unread, title, window_fields
 from autoshrink.backends.cortex_m.generate.linear import Linear
 from autoshrink.backends.cortex_m.generate.packing import Codebook, find_codebook
 from autoshrink.backends.cortex_m.generate.paired_steps import lines_step, paired_step
@@ -49,9 +49,9 @@ def _plain_step(layer: Linear, given: int, made: int, number: int, kernels: Kern
         # A plane, decoded weights, sums of a line, and what is read behind the plane and not used.
         scratch = _plane(layer) + 4 * (layer.taps + layer.window.made[1] + 1) + 4 * max(layer.window.stride)
     elif kernels == "mve" and layer.window.kernel == (1, 1) and not layer.window.padded:
-        # Inputs are read where they are: those of a group's first position until its last is written.
+        # Scratch is for machines without vectors, which run the portable kernel.
         scratch = layer.taps * (4 if book else 2)
-        lead = {0: (lead[0] or 0) + 4 * layer.channels_in}
+        lead = {0: max(lead[0] or 0, leads_unread(layer, 4)[0] or 0)}
     else:
         scratch = layer.taps * (4 if book or kernels == "mve" else 2)
     return Step(

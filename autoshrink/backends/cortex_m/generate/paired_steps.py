@@ -23,6 +23,7 @@ __all__ = ["lines_step", "paired_step"]
 _POSITIONS = 4
 _STEP = 16  # bytes of inputs for a step of a group: four positions of two bytes, or two of four, times two taps
 _TABLE = 1024
+_LONGEST_ROW = 2**15
 # Instructions for a stored step of a channel relative to plain weights: for groups of positions, and for single ones.
 _CODEBOOK_COST: dict[Kernels, tuple[float, float]] = {"dsp": (1.33, 1.67), "scalar": (1.3, 1.4)}
 _SPARSE_COST: dict[Kernels, tuple[float, float]] = {"dsp": (1.8, 3.5), "scalar": (2.2, 2.5)}
@@ -49,6 +50,8 @@ def paired_step(
     """
     single = layer.window.pixels == 1
     heading = title(layer)
+    if layer.window.kernel == (1, 1) and layer.window.stride == (1, 1) and not layer.window.padded:
+        layer = _in_a_row(layer)
     if single and layer.window.kernel == layer.window.given and not layer.window.padded:
         layer = _flat(layer)
     single = single and layer.window.given == (1, 1) and layer.window.kernel == (1, 1)
@@ -123,6 +126,12 @@ def _form(
         instructions = weights.density * _SPARSE_COST[kernels][single]
         forms.append((weights.weight_bytes * instructions, "sparse", weights, None))
     return min(forms, key=lambda form: form[0])[1:] if forms else None
+
+
+def _in_a_row(layer: Linear) -> Linear:
+    """Take positions that only see themselves as an image of height 1, in which groups of them never cross a row."""
+    side = (1, layer.window.pixels)
+    return replace(layer, window=Window(side, side, (1, 1))) if side[1] < _LONGEST_ROW else layer
 
 
 def _flat(layer: Linear) -> Linear:

@@ -62,9 +62,7 @@ static inline const void *dots(const as_block *block, const void *weights, int p
 
 static int8_t scaled(uint32_t twice_bias, uint32_t twice_sum, int32_t factor, int shift, int32_t rounding)
 {
-    const int32_t sum = (int32_t)(twice_bias + twice_sum);
-    const int32_t value = (as_high_multiply(sum >> 1, factor) + rounding + (sum >> 31)) >> shift >> 1;
-    return (int8_t)as_between(value, -128, 127);
+    return (int8_t)as_scale_small((int32_t)(twice_bias + twice_sum) >> 1, factor, rounding, shift);
 }
 
 static inline void any_block(const as_block *block, const void *packed, int positions, int codebook)
@@ -93,22 +91,22 @@ static inline void any_sparse(const as_block *block, const void *packed, int pos
         const uint32_t *const constants = packed;
         const int8_t *entry = (const int8_t *)(constants + 3);
         const uint32_t *x = block->x;
-        int32_t sums[AS_POSITIONS] = {0};
+        int32_t totals[AS_POSITIONS] = {0};
         for (int left = constants[0] & 0xFFFF; left; left--, entry += 3) {
             x += (uint8_t)entry[1] * positions * AS_STEP_WORDS;
             const int32_t first = entry[0], second = entry[2];
             for (int i = 0; i < positions; i++) {
                 if (AS_PAIRED_INPUTS)
-                    sums[i] += first * low(x[i]) + second * high(x[i]);
+                    totals[i] += first * low(x[i]) + second * high(x[i]);
                 else
-                    sums[i] += first * (int32_t)x[i] + second * (int32_t)x[positions + i];
+                    totals[i] += first * (int32_t)x[i] + second * (int32_t)x[positions + i];
             }
         }
         packed = (const void *)(((uintptr_t)entry + 3) & ~(uintptr_t)3);
         const int shift = (int)(constants[0] >> 16);
         int8_t *to = out;
         for (int i = 0; i < positions; i++, to += block->stride)
-            *to = scaled(constants[1], 2 * (uint32_t)sums[i], (int32_t)constants[2], shift, block->twice_zero * (1 << shift));
+            *to = scaled(constants[1], 2 * (uint32_t)totals[i], (int32_t)constants[2], shift, block->twice_zero * (1 << shift));
     }
 }
 

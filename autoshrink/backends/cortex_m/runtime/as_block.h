@@ -38,7 +38,7 @@ void as_block_single_sparse(const as_block *block, const void *packed);
 uint32_t *as_spread_group(const int8_t *const from[AS_POSITIONS], int count, uint32_t *to);
 uint32_t *as_spread_single(const int8_t *from, int count, uint32_t *to);
 
-/* As as_spread_group, for `quads` times four inputs at four places; in assembler. */
-void as_spread4(const int8_t *a, const int8_t *b, const int8_t *c, const int8_t *d, uint32_t *to, int32_t quads);
+/* As as_spread_group, for `quads` (not 0) times four inputs at each of four places; in assembler. */
+uint32_t *as_spread4(const int8_t *const from[4], uint32_t *to, int quads);
 
 #endif

@@ -422,7 +422,9 @@
 
         function as_spread4
         push    {r4-r11, lr}
-        ldrd    r12, lr, [sp, #36]
+        mov     r12, r1
+        mov     lr, r2
+        ldmia   r0, {r0-r3}
 1:
         ldr     r4, [r0], #4
         ldr     r5, [r1], #4
@@ -440,6 +442,7 @@
         stmia   r12!, {r4-r7}
         subs    lr, lr, #1
         bne     1b
+        mov     r0, r12
         pop     {r4-r11, pc}
         .size   as_spread4, . - as_spread4
 

@@ -70,17 +70,18 @@ static uint32_t *spread_crossing(const reader *r, const place at[AS_POSITIONS], 
     return to;
 }
 
-static uint32_t *spread_inside(const reader *r, const place at[AS_POSITIONS], uint32_t *to)
+static void spread_inside(const reader *r, const int8_t *first, int step, uint32_t *to)
 {
-    for (int i = 0; i < r->kernel_h; i++) {
-        for (int j = 0, offset = i * r->row_step; j < r->per_row; j++, offset += r->tap_step) {
-            const int8_t *from[AS_POSITIONS];
-            for (int k = 0; k < AS_POSITIONS; k++)
-                from[k] = at[k].from + offset;
+    for (int i = 0; i < r->kernel_h; i++, first += r->row_step) {
+        const int8_t *from[AS_POSITIONS];
+        for (int k = 0; k < AS_POSITIONS; k++)
+            from[k] = first + k * step;
+        for (int j = 0; j < r->per_row; j++) {
             to = as_spread_group(from, r->length, to);
+            for (int k = 0; k < AS_POSITIONS; k++)
+                from[k] += r->tap_step;
         }
     }
-    return to;
 }
 
 typedef void kernel(const as_block *block, const void *packed);
@@ -104,30 +105,39 @@ static void convolve(const as_window *layer, const uint32_t *packed, const int8_
     int top = -layer->pad_top, left = first, column = 0, todo = layer->out_h * out_w, border = 0;
     const int8_t *from = in + top * pitch + left * depth;
     while (todo > 0) {
-        place at[AS_POSITIONS];
-        const int count = todo >= AS_POSITIONS ? AS_POSITIONS : 1;
-        int outside = 0; /* negative if a window reaches over the border */
-        for (int k = 0; k < count; k++) {
-            at[k] = (place){top, left, from};
-            outside |= top | left | (r.last_top - top) | (r.last_left - left);
-            left += step;
-            from += step_from;
-            if (++column == out_w) {
+        const int count = todo >= AS_POSITIONS ? AS_POSITIONS : 1, last = left + (AS_POSITIONS - 1) * step;
+        if (column + AS_POSITIONS <= out_w && (top | left | (r.last_top - top) | (r.last_left - last)) >= 0) {
+            spread_inside(&r, from, step_from, x);
+            group(&block, packed);
+            left += AS_POSITIONS * step;
+            from += AS_POSITIONS * step_from;
+            column += AS_POSITIONS;
+            if (column == out_w) {
                 column = 0, left = first;
                 top += layer->stride_h, from += next_row;
             }
-        }
-        if (outside < 0 && !border)
-            as_fill(r.border, layer->border, (size_t)length), border = 1;
-        if (count == 1) {
-            block.x_end = spread_single(&r, at, x);
-            single(&block, packed);
         } else {
-            if (outside < 0)
+            place at[AS_POSITIONS];
+            int outside = 0; /* negative if a window reaches over the border */
+            for (int k = 0; k < count; k++) {
+                at[k] = (place){top, left, from};
+                outside |= top | left | (r.last_top - top) | (r.last_left - left);
+                left += step;
+                from += step_from;
+                if (++column == out_w) {
+                    column = 0, left = first;
+                    top += layer->stride_h, from += next_row;
+                }
+            }
+            if (outside < 0 && !border)
+                as_fill(r.border, layer->border, (size_t)length), border = 1;
+            if (count == 1) {
+                block.x_end = spread_single(&r, at, x);
+                single(&block, packed);
+            } else {
                 spread_crossing(&r, at, x);
-            else
-                spread_inside(&r, at, x);
-            group(&block, packed);
+                group(&block, packed);
+            }
         }
         const int made = count * out_c;
         if (clamped)

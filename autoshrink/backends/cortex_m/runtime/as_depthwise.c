@@ -57,8 +57,8 @@ static void sum_line(const shape *s, const uint8_t *from, const int32_t *weights
     }
 }
 
-/* Decodes the weights of a channel; gives their sum. */
-static int32_t decode(const as_channels *channels, int channel, int taps, int32_t *weights)
+/* Decodes the weights of a channel; gives their sum, and that of their magnitudes. */
+static int32_t decode(const as_channels *channels, int channel, int taps, int32_t *weights, int32_t *magnitude)
 {
     int32_t sum = 0;
     for (int tap = 0, index = channel * taps; tap < taps; tap++, index++) {
@@ -67,6 +67,7 @@ static int32_t decode(const as_channels *channels, int channel, int taps, int32_
             weight = channels->codebook[((uint8_t)weight >> (index % 2 * 4)) & 15];
         weights[tap] = weight;
         sum += weight;
+        *magnitude += weight < 0 ? -weight : weight;
     }
     return sum;
 }
@@ -91,14 +92,22 @@ void as_depthwise(const as_window *layer, const as_channels *channels, const int
             for (int x = 0; x < width; x++, source += depth_in)
                 to[x] = (uint8_t)(*source + OFFSET);
         for (int channel = from * multiplier; channel < (from + 1) * multiplier; channel++) {
-            const int32_t bias = channels->bias[channel] - OFFSET * decode(channels, channel, taps, weights);
+            int32_t magnitude = 0;
+            const int32_t own = channels->bias[channel];
+            const int32_t bias = own - OFFSET * decode(channels, channel, taps, weights, &magnitude);
             const int32_t factor = channels->multiplier[channel];
             const int shift = channels->shift[channel];
+            const int small = magnitude < (1 << 20) && own < (1 << 29) && own > -(1 << 29) && shift < 0 && shift >= -22;
+            const int32_t rounding = small ? (2 * zero_point + 1) * (1 << (-shift - 1)) : 0;
             int8_t *result = out + channel;
             for (int y = 0; y < layer->out_h; y++) {
                 sum_line(&s, plane + y * layer->stride_h * pitch, weights, bias, out_w, sums);
-                for (int x = 0; x < out_w; x++, result += depth_out)
-                    *result = (int8_t)as_between(as_scale(sums[x], factor, shift) + zero_point, low, high);
+                for (int x = 0; x < out_w; x++, result += depth_out) {
+                    const int32_t sum = sums[x];
+                    const int32_t value = small ? as_scale_small(sum, factor, rounding, -shift - 1)
+                                                : as_scale(sum, factor, shift) + zero_point;
+                    *result = (int8_t)as_between(value, low, high);
+                }
             }
         }
     }

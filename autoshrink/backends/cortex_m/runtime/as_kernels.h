@@ -1,4 +1,7 @@
-/* The kernels that a generated model calls. No heap, no globals; every buffer comes from the caller. */
+/*
+ * The kernels that a generated model calls. No heap, no globals; every buffer comes from the caller.
+ * From Armv7-M on they read words at any address: CCR.UNALIGN_TRP must be clear, as it is after a reset.
+ */
 #ifndef AS_KERNELS_H
 #define AS_KERNELS_H
 

@@ -28,8 +28,7 @@ uint32_t *as_spread_group(const int8_t *const from[AS_POSITIONS], int count, uin
 #if defined(__arm__)
     const int quads = count / 4, rest = count % 4;
     if (quads)
-        as_spread4(from[0], from[1], from[2], from[3], to, quads);
-    to += quads * 2 * AS_POSITIONS;
+        to = as_spread4(from, to, quads);
     if (rest) {
         for (int i = 0; i < AS_POSITIONS; i++)
             spread(from[i] + 4 * quads, rest, to + i, AS_POSITIONS);
