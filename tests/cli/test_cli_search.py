@@ -141,7 +141,9 @@ def test_a_finished_search_goes_on_with_more_candidates(searched: tuple[Path, di
     assert keys[: len(document["candidates"])] == [item["key"] for item in document["candidates"]]
 
 
-def test_mlflow_has_the_search_and_its_models_answer_alike(searched: tuple[Path, dict[str, Any], str]) -> None:
+def test_mlflow_has_the_search_and_its_models_answer_alike(
+    searched: tuple[Path, dict[str, Any], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder, document, _ = searched
     import mlflow
     from mlflow.tracking import MlflowClient
@@ -149,7 +151,7 @@ def test_mlflow_has_the_search_and_its_models_answer_alike(searched: tuple[Path,
 
     digits = load_digits()
     images, labels = (digits.images[1300:] / 16).astype("float32"), digits.target[1300:]
-    mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")  # for this test, not for those after it
     client = MlflowClient()
     [experiment] = [item for item in client.search_experiments() if item.name == "mine"]
     runs = client.search_runs([experiment.experiment_id], max_results=100)
