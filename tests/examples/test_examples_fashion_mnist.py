@@ -20,7 +20,7 @@ def test_the_weights_fit_into_the_repository() -> None:
     assert (EXAMPLE / "weights.safetensors").stat().st_size < 1_000_000
 
 
-@pytest.mark.skipif(not INSTALLED, reason="Debian's dataset-fashion-mnist is not installed")
+@pytest.mark.skipif(not INSTALLED, reason="no Fashion-MNIST here: apt-get install dataset-fashion-mnist")
 def test_the_original_is_as_good_as_the_readme_says() -> None:
     workload = load_workload(Target.read(EXAMPLE / "target.yaml"))
     assert [len(split) for split in (workload.train, workload.validation, workload.test)] == [12_000, 6_000, 10_000]
