@@ -21,6 +21,7 @@ __all__ = ["Exported", "export_float", "feeds_of"]
 _TOLERANCE = 1e-4
 _BATCHES = (2, 3)
 _DOUBTFUL = 64
+_BRANCHES = "where the model's own code branches on what a tensor holds, "
 
 
 @dataclass(frozen=True)
@@ -57,12 +58,14 @@ def export_float(model: nn.Module, example: Split, examples: Split, modules: Ite
     reasons: list[str] = []
     doubtful: Exported | None = None
     for exporter in EXPORTERS:
+        doubt = ""
         try:
             traced = trace(model, batches[0], exporter, modules)
+            doubt = _BRANCHES if traced.doubtful else ""
             plain = _plain(traced, batches, names)
             difference = _difference(plain, model, [example, batches[1]], names)
         except Refusal as refusal:
-            reasons.append(str(refusal))
+            reasons.append(f"{doubt}{refusal}")
             continue
         found = Exported(plain, example, names, traced.inputs_of, exporter, difference)
         if not traced.doubtful:
@@ -72,7 +75,7 @@ def export_float(model: nn.Module, example: Split, examples: Split, modules: Ite
         try:
             _difference(doubtful.model, model, list(examples.rows(slice(0, _DOUBTFUL)).batches(1)), names)
         except Refusal as refusal:
-            reasons.append(f"where the model's own code branches on what a tensor holds, {refusal}")
+            reasons.append(f"{_BRANCHES}{refusal}")
         else:
             return doubtful
     raise Refusal("; ".join(dict.fromkeys(reasons)))
