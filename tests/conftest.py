@@ -10,7 +10,7 @@ from hypothesis import settings
 # Set before torch, NumPy or a runtime is imported: tests share two cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import torch  # noqa: E402
+import torch
 
 # A busy machine is no reason to fail.
 settings.register_profile("autoshrink", deadline=None)
