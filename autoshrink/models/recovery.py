@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ from autoshrink.models.losses import distillation_loss
 from autoshrink.models.splits import Split, forward
 from autoshrink.models.workload import Workload
 
-__all__ = ["Recovered", "Recovery", "recover"]
+__all__ = ["RUNGS", "Recovered", "Recovery", "Rung", "recover"]
 
 _CLIP = 1.0
 _WARMUP = 0.15
@@ -33,6 +33,27 @@ class Recovery:
 
 
 @dataclass(frozen=True)
+class Rung:
+    """A part of a recovery after which a candidate can be judged: a share of the training split and of the epochs."""
+
+    share: float
+    epochs: float
+
+    def of(self, recovery: Recovery) -> Recovery:
+        """Shorten a recovery to this rung; an epoch is the least."""
+        return replace(recovery, epochs=max(1, round(self.epochs * recovery.epochs)))
+
+
+RUNGS = (Rung(0.25, 0.5), Rung(1.0, 1.0))
+"""Every recovery goes through these: an eighth of the work on a coreset, which tells the hopeless apart, then all.
+
+References:
+    Jamieson and Talwalkar 2016, "Non-stochastic Best Arm Identification and Hyperparameter Optimization" (successive
+    halving).
+"""
+
+
+@dataclass(frozen=True)
 class Recovered:
     """What a recovery did: its steps, the mean loss of its last epoch, and wall-clock seconds."""
 
@@ -44,7 +65,8 @@ class Recovered:
 def recover(model: nn.Module, workload: Workload, recovery: Recovery, seed: int) -> Recovered:
     """Train a model in place, and leave it in eval mode.
 
-    AdamW with a one-cycle schedule; the same seed gives the same weights on one thread.
+    AdamW with a one-cycle schedule; the same seed gives the same weights on one thread. Convolutions are trained in
+    the channels-last layout, which takes half to two thirds of the time on a CPU.
 
     Raises:
         Refusal: there is no training data, the training diverged, or the model has nothing to train.
@@ -67,14 +89,14 @@ def recover(model: nn.Module, workload: Workload, recovery: Recovery, seed: int)
     loss = 0.0
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # dropout
-        model.train()
+        model.train().to(memory_format=torch.channels_last)
         for epoch in batches:
             loss = 0.0
             for index in epoch:
                 loss += _step(model, train.rows(index), teacher[index], workload.task, recovery, optimizer, weights)
                 schedule.step()
             loss /= len(epoch)
-    model.eval()
+    model.eval().to(memory_format=torch.contiguous_format)
     return Recovered(steps, loss, time.perf_counter() - begun)
 
 
@@ -87,7 +109,7 @@ def _step(
     optimizer: torch.optim.Optimizer,
     weights: list[nn.Parameter],
 ) -> float:
-    student = forward(model, batch)
+    student = forward(model, _channels_last(batch))
     loss = distillation_loss(student, teacher, batch.labels, task, recovery.alpha, recovery.temperature)
     value = float(loss.detach())
     if not math.isfinite(value):
@@ -97,6 +119,11 @@ def _step(
     nn.utils.clip_grad_norm_(weights, _CLIP)
     optimizer.step()
     return value
+
+
+def _channels_last(batch: Split) -> Split:
+    images = tuple(x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x for x in batch.inputs)
+    return replace(batch, inputs=images)
 
 
 def _batches(order: Tensor, size: int) -> Iterator[Tensor]:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from autoshrink.core import Refusal, Target
+from autoshrink.models.coreset import coreset
 from autoshrink.models.data import read_splits
 from autoshrink.models.evaluate import outputs, predict
 from autoshrink.models.fitting import check_fit
@@ -68,6 +69,20 @@ class Workload:
             Refusal: there is no training data.
         """
         return outputs(self.model, self.training_data)
+
+    def reduced(self, share: float, seed: int) -> Workload:
+        """Give the same workload with a coreset of its training data, or itself when there is nothing to reduce."""
+        if self.train is None or share >= 1:
+            return self
+        return self._coreset(share, seed)
+
+    @functools.cache  # noqa: B019 - a process keeps one workload, and both go together
+    def _coreset(self, share: float, seed: int) -> Workload:
+        train = self.training_data
+        kept = coreset(train, self.teacher, share, seed)
+        smaller = replace(self, train=train.rows(kept))
+        smaller.__dict__["teacher"] = self.teacher[kept]
+        return smaller
 
 
 def load_workload(target: Target) -> Workload:

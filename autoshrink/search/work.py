@@ -5,20 +5,21 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import load, load_file, save, save_file
 
 from autoshrink.backends.measuring import measure, write_inputs
 from autoshrink.backends.registry import backend
-from autoshrink.core import Accuracy, Artifact, Measurement, Recipe, Target
+from autoshrink.core import COSTS, Accuracy, Artifact, Measurement, Recipe, Target
 from autoshrink.devices.registry import device
 from autoshrink.models.splits import Split
 from autoshrink.models.workload import Workload, load_workload
-from autoshrink.techniques.pipeline import compress
+from autoshrink.techniques.pipeline import State, compress
 
 __all__ = ["Compressed", "Files", "Measured", "compress_recipe", "measure_artifact", "workload_of"]
 
@@ -33,6 +34,8 @@ class Compressed:
     files: Files
     facts: dict[str, float]
     seconds: dict[str, float]
+    recovered: bytes | None = None
+    """The weights before the encoding, as safetensors; None in a recipe without a recovery, or before one."""
 
 
 @dataclass(frozen=True)
@@ -44,15 +47,31 @@ class Measured:
     seconds: dict[str, float]
 
 
-def compress_recipe(target: Target, recipe: Recipe) -> Compressed:
+def compress_recipe(
+    target: Target,
+    recipe: Recipe,
+    rungs: int | None = None,
+    start: tuple[int, bytes] | None = None,
+    scratch: Path | None = None,
+) -> Compressed:
     """Apply a recipe to the original model and export the result for the target's backend.
+
+    Args:
+        target: model, data and hardware.
+        recipe: what to apply.
+        rungs: how much of the recovery is done, all of it by default; with 0 no gradient step is taken.
+        start: how many rungs are done already, and the weights that they gave.
+        scratch: a folder of this search's, where workers share the original's answers on the training split.
 
     Raises:
         Refusal: the recipe can't be applied to this model, or the backend can't encode it.
     """
     torch.set_num_threads(1)  # the same arithmetic on every machine, and no worker slows another
     workload = workload_of(target)
-    model = compress(recipe, workload, target.search.seed)
+    if scratch is not None and rungs != 0 and workload.train is not None:
+        _share_teacher(workload, scratch)
+    state = State(start[0], load(start[1])) if start is not None else None
+    model = compress(recipe, workload, target.search.seed, rungs, state)
     begun = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="autoshrink-") as folder:
         artifact = backend(target.hardware.backend).export(
@@ -60,7 +79,8 @@ def compress_recipe(target: Target, recipe: Recipe) -> Compressed:
         )
         files = {name: (Path(folder) / name).read_bytes() for name in artifact.files}
     seconds = {"train": sum(model.seconds.values()), "export": time.perf_counter() - begun}
-    return Compressed(artifact, files, model.facts, seconds)
+    recovered = save(dict(model.recovered.weights)) if model.recovered is not None else None
+    return Compressed(artifact, files, model.facts, seconds, recovered)
 
 
 def measure_artifact(
@@ -70,6 +90,7 @@ def measure_artifact(
     reference: tuple[Artifact, Files] | None = None,
     original: Measurement | None = None,
     splits: Sequence[str] = ("validation",),
+    wants: Collection[str] = tuple(COSTS),
     *,
     scratch: Path,
 ) -> Measured:
@@ -82,6 +103,7 @@ def measure_artifact(
         reference: the original's artifact, timed in turn with this one.
         original: the original's measurement on the quiet device; without it the plain latency is reported.
         splits: the data to score, ``validation`` or ``test``.
+        wants: the costs to measure.
         scratch: a folder of this search's, where the inputs of the splits are kept as files between calls.
 
     Raises:
@@ -103,6 +125,7 @@ def measure_artifact(
             reference_latency=original.metrics.get("latency") if original else None,
             canary=original.conditions.get("canary") if original else None,
             predict={split: _inputs(workload, split, scratch) for split in splits},
+            wants=wants,
         )
     scores = {split: _score(workload, getattr(workload, split), measured.outputs[split]) for split in splits}
     return Measured(measured.measurement, Accuracy(**scores), {"measure": time.perf_counter() - begun})
@@ -122,11 +145,21 @@ _LOADED: dict[str, Workload] = {}
 
 
 def _inputs(workload: Workload, split: str, scratch: Path) -> Path:
-    path = scratch / f"{split}.npz"
+    return _shared(scratch / f"{split}.npz", lambda path: write_inputs(getattr(workload, split), path))
+
+
+def _share_teacher(workload: Workload, scratch: Path) -> None:
+    if "teacher" not in workload.__dict__:
+        path = _shared(scratch / "teacher.safetensors", lambda path: save_file({"": workload.teacher}, path))
+        workload.__dict__["teacher"] = load_file(path)[""]
+
+
+def _shared(path: Path, write: Callable[[Path], None]) -> Path:
+    # Two workers may both write it, which wastes one's time and does no harm.
     if not path.exists():
-        scratch.mkdir(parents=True, exist_ok=True)
-        partial = scratch / f"{split}.{os.getpid()}.partial"
-        write_inputs(getattr(workload, split), partial)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+        write(partial)
         partial.replace(path)
     return path
 

@@ -18,7 +18,7 @@ from typing import Any, Literal, ParamSpec, TypeVar
 
 import ray
 
-from autoshrink.core import Artifact, DeviceError, Measurement, Recipe, Refusal, SpecError, Target
+from autoshrink.core import COSTS, DeviceError, Measurement, Recipe, Refusal, SpecError, Target
 from autoshrink.core.errors import BackendUnavailable
 from autoshrink.search import work
 
@@ -66,9 +66,9 @@ class Pool:
         self._target = ray.put(target)
         self._scratch = tempfile.TemporaryDirectory(prefix="autoshrink-search-")
 
-    def compress(self, recipe: Recipe) -> Work:
-        """Have a recipe applied and exported."""
-        return _COMPRESS.remote(self._target, recipe)
+    def compress(self, recipe: Recipe, rungs: int | None = None, start: tuple[int, bytes] | None = None) -> Work:
+        """Have a recipe applied and exported, with all of its recovery, or with the first rungs of it."""
+        return _COMPRESS.remote(self._target, recipe, rungs, start, self._scratch.name)
 
     def measure(
         self,
@@ -76,11 +76,14 @@ class Pool:
         reference: work.Compressed | None = None,
         original: Measurement | None = None,
         splits: tuple[str, ...] = ("validation",),
+        wants: tuple[str, ...] = tuple(COSTS),
     ) -> Work:
-        """Have an artifact measured, alone on its device."""
+        """Have an artifact measured, alone on its device; only scored, without any cost, it may run beside others."""
         other = (reference.artifact, reference.files) if reference else None
-        task = _MEASURE.options(resources=self._alone)
-        return task.remote(self._target, made.artifact, made.files, other, original, splits, self._scratch.name)
+        task = _MEASURE.options(resources=self._alone if wants else {})
+        return task.remote(
+            self._target, made.artifact, made.files, other, original, splits, wants, scratch=self._scratch.name
+        )
 
     def wait(self, running: list[Work], timeout: float) -> list[Work]:
         """Wait until at least one piece of work has ended, or the time is over."""
@@ -130,21 +133,12 @@ def _at_the_edge(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Ans
         return Answer("failed", reason=traceback.format_exc())
 
 
-def _compress(target: Target, recipe: Recipe) -> Answer:
-    return _at_the_edge(work.compress_recipe, target, recipe)
+def _compress(target: Target, recipe: Recipe, rungs: int | None, start: tuple[int, bytes] | None, at: str) -> Answer:
+    return _at_the_edge(work.compress_recipe, target, recipe, rungs, start, Path(at))
 
 
-def _measure(
-    target: Target,
-    artifact: Artifact,
-    files: work.Files,
-    reference: tuple[Artifact, work.Files] | None,
-    original: Measurement | None,
-    splits: tuple[str, ...],
-    scratch: str,
-) -> Answer:
-    measure = functools.partial(work.measure_artifact, scratch=Path(scratch))
-    return _at_the_edge(measure, target, artifact, files, reference, original, splits)
+def _measure(*args: Any, scratch: str) -> Answer:
+    return _at_the_edge(functools.partial(work.measure_artifact, scratch=Path(scratch)), *args)
 
 
 _COMPRESS: Any = ray.remote(num_cpus=1, max_retries=0)(_compress)

@@ -40,12 +40,14 @@ class Context:
     """What a technique may look at while it is applied.
 
     ``recovery`` holds the settings of the recipe's distillation step, for techniques that fine-tune; None in a recipe
-    without one (no gradient step is taken then).
+    without one (no gradient step is taken then), and ``rounds`` the trainings that the step itself consists of, each
+    with its part of the data.
     """
 
     workload: Workload
     recovery: Recovery | None = None
     seed: int = 0
+    rounds: tuple[tuple[Workload, Recovery], ...] = ()
 
 
 class Technique(Frozen, ABC):

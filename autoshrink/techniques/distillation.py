@@ -61,5 +61,6 @@ class Distillation(Technique):
         """
         from autoshrink.models.recovery import recover
 
-        recover(model, context.workload, self.recovery(), context.seed)
+        for workload, recovery in context.rounds or ((context.workload, self.recovery()),):
+            recover(model, workload, recovery, context.seed)
         return model

@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import copy
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from autoshrink.core import Encoding, Recipe
-from autoshrink.techniques.base import Context, Stage
+from autoshrink.techniques.base import Context, Stage, Technique
 from autoshrink.techniques.registry import techniques_of
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
     from autoshrink.models.workload import Workload
 
-__all__ = ["Compressed", "compress"]
+__all__ = ["Compressed", "State", "compress"]
 
 _SECONDS = {Stage.STRUCTURE: "structure", Stage.RECOVERY: "train", Stage.ENCODING: "encode"}
+
+
+@dataclass(frozen=True)
+class State:
+    """The weights after some rungs of the recovery: recipes that differ in their encoding only share them."""
+
+    rungs: int
+    weights: Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -26,17 +35,30 @@ class Compressed:
     """A compressed model, ready to be exported.
 
     ``model`` is in eval mode, on the CPU and without parametrizations; ``encoding`` is what the backend has to do with
-    it; ``facts`` are counts (MACs, parameters, non-zero weights); ``seconds`` is wall time by stage.
+    it; ``facts`` are counts (MACs, parameters, non-zero weights); ``seconds`` is wall time by stage. ``recovered`` holds
+    the weights before the encoding, where a recovery step made them.
     """
 
     model: nn.Module
     encoding: Encoding
     facts: dict[str, float]
     seconds: dict[str, float]
+    recovered: State | None = None
 
 
-def compress(recipe: Recipe, workload: Workload, seed: int = 0) -> Compressed:
+def compress(
+    recipe: Recipe, workload: Workload, seed: int = 0, rungs: int | None = None, start: State | None = None
+) -> Compressed:
     """Apply a recipe; the workload stays as it is, and the same seed gives the same model on one thread.
+
+    Args:
+        recipe: what to apply.
+        workload: the original model and its data.
+        seed: of everything that is drawn.
+        rungs: how much of the recovery is done: all of it by default; with 0 no gradient step is taken at all, which
+            gives the shapes and number formats, and so the costs, of the recovered model; between, what fine-tunes
+            takes that rung's part of the training data.
+        start: weights that the same structure and recovery gave earlier, to go on from.
 
     Raises:
         Refusal: a technique can't be applied to this model.
@@ -45,21 +67,37 @@ def compress(recipe: Recipe, workload: Workload, seed: int = 0) -> Compressed:
     import torch
 
     from autoshrink.models.counting import count
+    from autoshrink.models.recovery import RUNGS
     from autoshrink.techniques._torch.layers import bake
 
-    techniques = techniques_of(recipe)
-    recovery = next((found for item in techniques if (found := item.recovery()) is not None), None)
-    context = Context(workload, recovery, seed)
+    last = len(RUNGS) if rungs is None else rungs
+    techniques = [item for item in techniques_of(recipe) if last or item.stage is not Stage.RECOVERY]
     # Parametrizations of the user's own are baked as well, and frozen weights are trained: the copy is a new model.
     model = bake(copy.deepcopy(workload.model)).requires_grad_(True).eval()
-    encoding = Encoding()
+    context = _context(techniques, workload, seed, last, start.rungs if start else 0)
+    encoding, recovered = Encoding(), start
     seconds = dict.fromkeys(_SECONDS.values(), 0.0)
     for item in techniques:
         begun = time.perf_counter()
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            model = item.apply(model, context)
+        if item.stage is Stage.RECOVERY and start is not None:
+            model.load_state_dict(dict(start.weights))
+        if item.stage is not Stage.RECOVERY or context.rounds:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(seed)
+                model = item.apply(model, context)
+        if item.stage is Stage.RECOVERY:
+            recovered = State(last, {name: value.detach().clone() for name, value in model.state_dict().items()})
         encoding = item.encode(encoding, model)
         seconds[_SECONDS[item.stage]] += time.perf_counter() - begun
     model = bake(model).requires_grad_(False).eval()
-    return Compressed(model, encoding, count(model, workload.example), seconds)
+    return Compressed(model, encoding, count(model, workload.example), seconds, recovered)
+
+
+def _context(techniques: list[Technique], workload: Workload, seed: int, last: int, done: int) -> Context:
+    from autoshrink.models.recovery import RUNGS
+
+    recovery = next((found for item in techniques if (found := item.recovery()) is not None), None)
+    if recovery is None:
+        return Context(workload, None, seed)
+    rounds = tuple((workload.reduced(rung.share, seed), rung.of(recovery)) for rung in RUNGS[done:last])
+    return Context(workload.reduced(RUNGS[last - 1].share, seed), recovery, seed, rounds)

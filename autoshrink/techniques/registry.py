@@ -17,7 +17,17 @@ from autoshrink.core.recipe import Scalar
 from autoshrink.core.space import Values
 from autoshrink.techniques.base import Accepts, Stage, Technique
 
-__all__ = ["canonical", "check_recipe", "check_space", "draw", "kinds", "technique", "techniques_of"]
+__all__ = [
+    "canonical",
+    "check_recipe",
+    "check_space",
+    "draw",
+    "kinds",
+    "technique",
+    "techniques_of",
+    "until",
+    "untrained",
+]
 
 _NOT_TECHNIQUES = {"base", "registry", "pipeline"}
 
@@ -78,6 +88,18 @@ def canonical(recipe: Recipe) -> Recipe:
         params = item.model_dump(mode="json", exclude_none=True, exclude=set(item.idle(recovered=recovered)))
         steps.append(Setting.model_validate({"kind": item.kind, **params}))
     return Recipe(steps=tuple(steps))
+
+
+def until(recipe: Recipe, last: Stage) -> Recipe:
+    """Cut a recipe off after a stage: what it has in common with recipes that differ in what follows."""
+    steps = (setting for setting in recipe.steps if technique(setting.kind).stage <= last)
+    return canonical(Recipe(steps=tuple(steps)))
+
+
+def untrained(recipe: Recipe) -> Recipe:
+    """Leave the recovery out: what costs the same on the device, as long as shapes and number formats decide."""
+    steps = (setting for setting in recipe.steps if technique(setting.kind).stage is not Stage.RECOVERY)
+    return canonical(Recipe(steps=tuple(steps)))
 
 
 def draw(space: Space, choose: Chooser, accepts: Accepts) -> Recipe:

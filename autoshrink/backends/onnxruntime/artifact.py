@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import math
 from pathlib import Path
 from typing import Any
 
+import onnx
 import onnx_ir as ir
 from onnx_ir.passes.common import (
     ClearMetadataAndDocStringPass,
@@ -16,11 +18,12 @@ from onnx_ir.passes.common import (
 
 from autoshrink.core import Artifact
 
-__all__ = ["compact", "write_artifact"]
+__all__ = ["compact", "structure_key", "write_artifact"]
 
 _FILE = "model.onnx"
 _IR_VERSION = 10
 _LARGEST_SHARED = 1024
+_LARGEST_SHAPE = 16
 
 
 def compact(model: ir.Model) -> bytes:
@@ -54,7 +57,22 @@ def write_artifact(content: bytes, folder: Path, backend: str, notes: dict[str, 
     """Write the one file of an artifact."""
     (folder / _FILE).write_bytes(content)
     key = hashlib.sha256(content).hexdigest()[:16]
-    return Artifact(key=key, backend=backend, files=(_FILE,), size=len(content), notes=notes)
+    return Artifact(
+        key=key, backend=backend, files=(_FILE,), size=len(content), structure=structure_key(content), notes=notes
+    )
+
+
+def structure_key(content: bytes) -> str:
+    """Hash a graph without the values of its weights; short integer tensors, such as shapes, are part of it."""
+    model = onnx.load_model_from_string(content)
+    graphs = [model.graph]
+    while graphs:
+        graph = graphs.pop()
+        for tensor in graph.initializer:
+            if math.prod(tensor.dims) > _LARGEST_SHAPE or tensor.data_type != onnx.TensorProto.INT64:
+                tensor.ClearField("raw_data")
+        graphs += [attribute.g for node in graph.node for attribute in node.attribute if attribute.HasField("g")]
+    return hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()[:16]
 
 
 def _short(number: int) -> str:
