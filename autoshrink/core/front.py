@@ -52,9 +52,12 @@ class Limits(Frozen):
             return self.floor
         return self.test_floor
 
-    def explain(self, candidate: Candidate) -> str:
+    def explain(self, candidate: Candidate, *, costs_only: bool = False) -> str:
         """Say which limits a candidate breaks and by how much; empty when none."""
-        return "; ".join(self._explain(candidate, name, excess) for name, excess in self.excess(candidate).items())
+        broken = self.excess(candidate).items()
+        return "; ".join(
+            self._explain(candidate, name, excess) for name, excess in broken if not (costs_only and name == "accuracy")
+        )
 
     def _explain(self, candidate: Candidate, name: str, excess: float) -> str:
         if math.isinf(excess):

@@ -51,7 +51,7 @@ class Artifact(Frozen):
     size: int
     """Bytes of all files."""
     structure: str = ""
-    """A hash of shapes, operators and number formats without the weights' values: artifacts that share it cost the same.
-    Empty where the backend can't tell."""
+    """A hash of shapes, operators and number formats without the weights' values: artifacts that share it cost the
+    same. Empty where the backend can't tell."""
     notes: dict[str, Any] = Field(default_factory=dict)
     """What the backend counted while it made them: quantized nodes, codebooks, opset."""

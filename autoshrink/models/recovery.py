@@ -89,14 +89,16 @@ def recover(model: nn.Module, workload: Workload, recovery: Recovery, seed: int)
     loss = 0.0
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # dropout
-        model.train().to(memory_format=torch.channels_last)
+        model.train()
+        _lay_out(model, torch.channels_last)
         for epoch in batches:
             loss = 0.0
             for index in epoch:
                 loss += _step(model, train.rows(index), teacher[index], workload.task, recovery, optimizer, weights)
                 schedule.step()
             loss /= len(epoch)
-    model.eval().to(memory_format=torch.contiguous_format)
+    model.eval()
+    _lay_out(model, torch.contiguous_format)
     return Recovered(steps, loss, time.perf_counter() - begun)
 
 
@@ -119,6 +121,12 @@ def _step(
     nn.utils.clip_grad_norm_(weights, _CLIP)
     optimizer.step()
     return value
+
+
+def _lay_out(model: nn.Module, layout: torch.memory_format) -> None:
+    for parameter in model.parameters():
+        if parameter.dim() == 4:
+            parameter.data = parameter.data.contiguous(memory_format=layout)
 
 
 def _channels_last(batch: Split) -> Split:

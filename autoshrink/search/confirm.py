@@ -21,7 +21,9 @@ def measure_original(session: Session) -> Compressed:
         return session.stored(known)
     made: Compressed = session.result(session.pool.compress(Recipe()), "the original model can't be exported")
     measured = session.on_device(lambda: session.pool.measure(made))
-    session.finish(session.record(0, Recipe(), made, measured))
+    seconds = {**made.seconds, **measured.seconds}
+    session.clock.add(seconds)
+    session.finish(session.record(0, Recipe(), made, measured, seconds))
     return made
 
 
@@ -48,5 +50,5 @@ def _confirm(session: Session, candidate: Candidate, reference: Compressed | Non
     original = session.known[0].measurement if reference else None
     splits = ("validation", "test")
     measured = session.on_device(lambda: session.pool.measure(made, reference, original, splits))
-    confirmed = session.record(candidate.id, candidate.recipe, made, measured)
-    session.finish(confirmed.model_copy(update={"facts": candidate.facts, "seconds": candidate.seconds}))
+    session.clock.add(measured.seconds)
+    session.finish(session.record(candidate.id, candidate.recipe, made, measured, candidate.seconds))

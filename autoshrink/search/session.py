@@ -7,8 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from autoshrink.core import AutoshrinkError, Candidate, DeviceError, Front, Recipe, SpecError, Target
+from autoshrink.models.recovery import RUNGS
 from autoshrink.search import work
+from autoshrink.search.cache import Cache
 from autoshrink.search.clock import Clock
+from autoshrink.search.flight import Sketch
 from autoshrink.search.report import front_of
 from autoshrink.search.store import Store
 from autoshrink.search.watcher import Progress, Silent, Watcher
@@ -36,6 +39,7 @@ class Session:
 
     target: Target
     store: Store
+    cache: Cache
     pool: Pool
     tracking: Tracking
     watcher: Watcher = field(default_factory=Silent)
@@ -45,6 +49,9 @@ class Session:
     def __post_init__(self) -> None:
         self.clock = Clock(self.store.read_json("seconds.json"))
         self.known = {candidate.id: candidate for candidate in self.store.candidates()}
+        self.by_key = {candidate.key: candidate.id for candidate in self.known.values()}
+        self._place = (self.store.read_json("hardware.json") or {}).get("key", "")
+        self._alike: dict[str, Sketch] = {}
         self._latest: Candidate | None = None
         self._stage = ""
 
@@ -70,14 +77,15 @@ class Session:
         """Keep a finished candidate, or a newer version of it."""
         self.store.add(candidate)
         self.known[candidate.id] = self._latest = candidate
+        self.by_key[candidate.key] = candidate.id
         if candidate.id:
             self.tracking.log(candidate)
 
-    def record(self, number: int, recipe: Recipe, made: work.Compressed, measured: work.Measured) -> Candidate:
+    def record(
+        self, number: int, recipe: Recipe, made: work.Compressed, measured: work.Measured, seconds: dict[str, float]
+    ) -> Candidate:
         """Keep an artifact's files and put its figures together."""
         self.store.keep_artifact(made.artifact.key, made.files)
-        seconds = {**made.seconds, **measured.seconds}
-        self.clock.add(seconds)
         return Candidate(
             id=number,
             recipe=recipe,
@@ -88,6 +96,35 @@ class Session:
             facts=made.facts,
             seconds=seconds,
         )
+
+    def sketch(self, skeleton: str) -> Sketch | None:
+        """Look up what an untrained recipe costs, by its key; this search or an earlier one measured it here."""
+        kept = self.cache.read("costs", f"{self._place}-{skeleton}.json")
+        return Sketch.model_validate_json(kept) if kept is not None else None
+
+    def alike(self, structure: str) -> Sketch | None:
+        """Look up what an artifact of this structure costs."""
+        return self._alike.get(structure) if structure else None
+
+    def keep_sketch(self, skeleton: str, sketch: Sketch) -> None:
+        """Keep what an untrained recipe costs on this device."""
+        self._alike.setdefault(sketch.artifact.structure, sketch)
+        self.cache.keep("costs", f"{self._place}-{skeleton}.json", sketch.model_dump_json().encode())
+
+    def recovered(self, prefix: str) -> tuple[int, bytes] | None:
+        """Look up the furthest weights of a structure and its recovery, and how many rungs they have behind them."""
+        for rungs in range(len(RUNGS), 0, -1):
+            kept = self.cache.read("weights", self._weights(prefix, rungs))
+            if kept is not None:
+                return rungs, kept
+        return None
+
+    def keep_recovered(self, prefix: str, rungs: int, weights: bytes) -> None:
+        """Keep the weights that some rungs of a recovery gave."""
+        self.cache.keep("weights", self._weights(prefix, rungs), weights)
+
+    def _weights(self, prefix: str, rungs: int) -> str:
+        return f"{prefix}-{self.target.search.seed}-{rungs}.safetensors"
 
     def stored(self, candidate: Candidate) -> work.Compressed:
         """Read a candidate's artifact back.

@@ -43,7 +43,8 @@ class Pool:
     """Workers on this machine, or on the cluster at an address.
 
     On this machine the device is one of Ray's resources, of which there is one. On a cluster, the nodes that may
-    measure are those that were started with a resource named ``device:PROFILE``.
+    measure are those that were started with a resource named ``device:PROFILE``. ``devices`` says how many artifacts
+    can be measured side by side.
     """
 
     def __init__(self, target: Target, workers: int, address: str | None = None) -> None:
@@ -64,6 +65,7 @@ class Pool:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, signal.default_int_handler)  # Ray's own handler would end the search unkept
         self._target = ray.put(target)
+        self.devices = int(ray.cluster_resources().get(self._device, 1)) if self._alone else workers
         self._scratch = tempfile.TemporaryDirectory(prefix="autoshrink-search-")
 
     def compress(self, recipe: Recipe, rungs: int | None = None, start: tuple[int, bytes] | None = None) -> Work:

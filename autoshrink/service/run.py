@@ -10,6 +10,7 @@ from autoshrink.backends.measuring import fingerprint
 from autoshrink.backends.registry import backend
 from autoshrink.core import AutoshrinkError, Encoding, Front, Refusal, Target
 from autoshrink.devices.registry import device
+from autoshrink.search.cache import Cache
 from autoshrink.search.engine import search
 from autoshrink.search.report import front_of, report
 from autoshrink.search.session import Session
@@ -80,7 +81,9 @@ def run(
         tracker = Tracker(store.folder, target, store.name, uri)
         store.write_json("hardware.json", fingerprint(runtime, place, target.hardware))
         pool = Pool(target, target.search.workers, address)
-        session = Session(target, store, pool, tracker, watcher or Silent())
+        cache = Cache(store.folder.parent, workload_of(target).key)
+        cache.trim()
+        session = Session(target, store, cache, pool, tracker, watcher or Silent())
         interrupted = False
         try:
             front = search(session, accepts)

@@ -35,8 +35,8 @@ class Compressed:
     """A compressed model, ready to be exported.
 
     ``model`` is in eval mode, on the CPU and without parametrizations; ``encoding`` is what the backend has to do with
-    it; ``facts`` are counts (MACs, parameters, non-zero weights); ``seconds`` is wall time by stage. ``recovered`` holds
-    the weights before the encoding, where a recovery step made them.
+    it; ``facts`` are counts (MACs, parameters, non-zero weights); ``seconds`` is wall time by stage. ``recovered``
+    holds the weights before the encoding, where a recovery step made them.
     """
 
     model: nn.Module

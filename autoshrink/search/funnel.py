@@ -1,0 +1,116 @@
+"""The funnel: which candidates are worth a training, which of them first, and which can be given up."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+
+import moocore
+
+from autoshrink.core import Accuracy, Candidate, Front, Limits, Measurement, Metric, Recipe
+from autoshrink.models.recovery import RUNGS
+from autoshrink.search.flight import Flight
+from autoshrink.search.forecast import Clues, Expected, Forecast
+
+__all__ = ["Funnel"]
+
+_PAYS = 4
+"""A short rung is trained first where the whole recovery takes so many times what it costs to look at a candidate."""
+
+
+class Funnel:
+    """Judges candidates under way by what is known of them and of those that are finished."""
+
+    def __init__(self, limits: Limits, objectives: Sequence[str], original: Candidate) -> None:
+        self._limits = limits
+        self._objectives = tuple(objectives)
+        size = original.metrics["size"].value if "size" in original.metrics else 1.0
+        self._forecast = Forecast(limits.ideal, Clues(len(RUNGS), original.accuracy.validation, original.facts, size))
+        self._paces: list[float] = []
+        self._looks: list[float] = []
+
+    def over_budget(self, measurement: Mapping[str, Metric]) -> str:
+        """Say which limits the costs alone break; empty when none."""
+        candidate = _imagined(measurement, None)
+        return self._limits.explain(candidate, costs_only=True)
+
+    def doubtful(self, measurement: Mapping[str, Metric]) -> bool:
+        """Whether every limit that is broken is broken by the width of a band only."""
+        broken = [name for name in self._limits.excess(_imagined(measurement, None)) if name != "accuracy"]
+        return all(name in measurement and measurement[name].low <= self._limits.costs[name] for name in broken)
+
+    def hopeless(self, flight: Flight, front: Front) -> str:
+        """Say why the rest of a recovery would be wasted, as far as that is certain; empty when it isn't."""
+        expected = self.expected(flight)
+        if expected.best < self._limits.floor:
+            return (
+                f"{_known(flight)} to end at {expected.value:.4g} and at best at {expected.best:.4g}, below the floor "
+                f"{self._limits.floor:.4g}"
+            )
+        own = self._point(flight, expected.best, best=True)
+        for member in front.members:
+            if all(theirs <= mine for theirs, mine in zip(front.point(member), own, strict=True)):
+                return f"{_known(flight)} to end at {expected.value:.4g}: candidate {member.id} is better in everything"
+        return ""
+
+    def gain(self, flight: Flight, front: Front) -> float:
+        """Give the hypervolume that a candidate is foretold to add to the front, between its mean and its best."""
+        expected = self.expected(flight)
+        hoped = (expected.value + expected.best) / 2
+        if hoped < self._limits.floor:
+            return hoped - self._limits.floor  # all below the floor: the nearest first
+        ones = [1.0] * len(self._objectives)
+        points = [[min(x, 1.0) for x in front.point(member)] for member in front.members]
+        own = [min(x, 1.0) for x in self._point(flight, hoped, best=False)]
+        before = float(moocore.hypervolume(points, ref=ones)) if points else 0.0
+        return float(moocore.hypervolume([*points, own], ref=ones)) - before
+
+    def expected(self, flight: Flight) -> Expected:
+        """Foretell a candidate's accuracy after all of its recovery."""
+        return self._forecast.of(flight.clues[-1])
+
+    def rungs(self, flight: Flight) -> int:
+        """Choose how far to train next: a short rung first, where that is much cheaper than all of it."""
+        if flight.rungs or not self._paces or not self._looks:
+            return len(RUNGS) if flight.rungs else 1
+        whole = statistics.median(self._paces) * flight.clues[-1].facts["macs"]
+        return 1 if whole > _PAYS * statistics.median(self._looks) else len(RUNGS)
+
+    def learn(self, flight: Flight) -> None:
+        """Take in a finished candidate."""
+        if flight.accuracy is not None:
+            for clues in flight.clues[:-1]:
+                self._forecast.learn(clues, flight.accuracy)
+
+    def trained(self, flight: Flight, seconds: float) -> None:
+        """Take in what a flight's last training took."""
+        work = sum(rung.share * rung.epochs for rung in RUNGS[flight.since : flight.rungs])
+        if work:
+            self._paces.append(seconds / work / max(flight.clues[-1].facts["macs"], 1.0))
+
+    def looked(self, seconds: float) -> None:
+        """Take in what it took to export and score a candidate."""
+        self._looks.append(seconds)
+
+    def _point(self, flight: Flight, accuracy: float, *, best: bool) -> list[float]:
+        metrics = flight.sketch.measurement.metrics if flight.sketch else {}
+        if best:
+            metrics = {name: metric.model_copy(update={"value": metric.low}) for name, metric in metrics.items()}
+        candidate = _imagined(metrics, accuracy)
+        return Front(objectives=self._objectives, limits=self._limits, judged=()).point(candidate)
+
+
+def _imagined(metrics: Mapping[str, Metric], accuracy: float | None) -> Candidate:
+    return Candidate(
+        id=-1,
+        recipe=Recipe(),
+        outcome="measured",
+        measurement=Measurement(metrics=dict(metrics)),
+        accuracy=Accuracy(validation=accuracy),
+    )
+
+
+def _known(flight: Flight) -> str:
+    when = "after the short part of its recovery" if flight.rungs else "before its recovery"
+    known = "unknown" if flight.accuracy is None else f"{flight.accuracy:.4g}"
+    return f"accuracy {known} {when}, foretold"
