@@ -54,6 +54,7 @@ class Limits(Frozen):
 
     def explain(self, candidate: Candidate, *, costs_only: bool = False) -> str:
         """Say which limits a candidate breaks and by how much; empty when none."""
+        costs_only = costs_only or "accuracy" in _unknown(candidate)
         broken = self.excess(candidate).items()
         return "; ".join(
             self._explain(candidate, name, excess) for name, excess in broken if not (costs_only and name == "accuracy")
@@ -139,14 +140,17 @@ class Front(Frozen):
 
     def binding(self) -> list[str]:
         """Name the limits that no candidate meets; without any, those that are broken most often."""
-        broken = [set(self.limits.excess(item.candidate)) for item in self.judged if item.state == "over_budget"]
+        outside = [item.candidate for item in self.judged if item.state in ("over_budget", "stopped")]
+        broken = [set(self.limits.excess(candidate)) - _unknown(candidate) for candidate in outside]
         if not broken:
             return []
         counts = {name: sum(name in names for names in broken) for name in (*self.limits.costs, "accuracy")}
         return [name for name, count in counts.items() if count and count == max(counts.values())]
 
     def _miss(self, candidate: Candidate) -> float:
-        excess = self.limits.excess(candidate)
+        excess = {k: v for k, v in self.limits.excess(candidate).items() if k not in _unknown(candidate)}
+        if candidate.outcome == "stopped" and not excess:
+            return math.inf
         scale = max(self.limits.ideal - self.limits.floor, 1e-3)
         return sum(value / scale if name == "accuracy" else value for name, value in excess.items())
 
@@ -189,6 +193,11 @@ def _outside(candidate: Candidate, objectives: Sequence[str], limits: Limits) ->
         return "over_budget", broken
     unknown = [name for name in objectives if math.isinf(cost(candidate, name))]
     return ("failed", f"no figure for {', '.join(unknown)}") if unknown else None
+
+
+def _unknown(candidate: Candidate) -> set[str]:
+    # What was stopped before any training has no accuracy yet, and its costs say how far off it is.
+    return {"accuracy"} if candidate.outcome == "stopped" and accuracy_of(candidate) is None else set()
 
 
 def accuracy_of(candidate: Candidate) -> float | None:

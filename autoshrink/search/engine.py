@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from autoshrink.core import AutoshrinkError, Candidate, DeviceError, Encoding, Front, SpecError
+from autoshrink.core import AutoshrinkError, Candidate, DeviceError, Encoding, Front, Limits, SpecError
 from autoshrink.search import work
 from autoshrink.search.confirm import confirm_front, measure_original
 from autoshrink.search.flight import Flight, Sketch, Step
 from autoshrink.search.funnel import Funnel
+from autoshrink.search.reach import Reach, measure_reach
 from autoshrink.search.report import blind, limits_for
 from autoshrink.search.sampler import Draw, Sampler
 from autoshrink.search.session import TRIES, Session
@@ -32,10 +33,25 @@ def search(session: Session, accepts: Callable[[Encoding], str]) -> Front:
         AutoshrinkError: the first five candidates or ten in a row failed.
     """
     reference = measure_original(session)
-    limits_for(session.target, session.known[0])  # a floor above the original's accuracy ends here
+    limits = limits_for(session.target, session.known[0])  # a floor above the original's accuracy ends here
     session.tracking.start(session.store.read_json("hardware.json"), session.known[0])
+    reach = measure_reach(session, accepts, reference, limits)
+    if reach.impossible(limits):
+        return _nothing_in_reach(session, reach, limits)
     _Exploration(session, accepts, reference).run()
     return confirm_front(session, reference)
+
+
+def _nothing_in_reach(session: Session, reach: Reach, limits: Limits) -> Front:
+    """Keep the corners as candidates that were stopped, so that it shows how near they come."""
+    session.show("the budget can't be met, and nothing is trained")
+    reason = "; ".join(reach.impossible(limits))
+    for recipe, measurement in reach.measured:
+        if recipe.key not in session.by_key:
+            number = max(session.known) + 1
+            stopped = Candidate(id=number, recipe=recipe, outcome="stopped", reason=reason, measurement=measurement)
+            session.finish(stopped)
+    return session.front()
 
 
 class _Exploration:
@@ -251,7 +267,7 @@ class _Exploration:
         self._funnel.learn(flight)
         figures = flight.figures(measured, self._session.alike(made.artifact.structure))
         self._finish(flight, self._session.record(flight.id, flight.recipe, made, figures, flight.seconds))
-        # SIBLINGS self._sampler.siblings(flight.draw)
+        self._sampler.siblings(flight.draw)
 
     def _finish(self, flight: Flight, candidate: Candidate) -> None:
         del self._flights[flight.id]

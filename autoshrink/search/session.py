@@ -45,6 +45,8 @@ class Session:
     watcher: Watcher = field(default_factory=Silent)
     running: int = 0
     """Candidates in work."""
+    reach: str = ""
+    """What the space can reach on this target, in words; empty until it is known."""
 
     def __post_init__(self) -> None:
         self.clock = Clock(self.store.read_json("seconds.json"))
@@ -189,6 +191,7 @@ class Session:
                 left=self._left(self.tried),
                 front=self.front() if self.known else None,
                 latest=self._latest,
+                reach=self.reach,
             )
         )
 
