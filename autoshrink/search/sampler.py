@@ -1,45 +1,47 @@
-"""Optuna's ask and tell, with the budget and the floor as constraints: the only importer of optuna."""
+"""What is asked next, and what was learned: recipes in, recipes out; the study behind it is Optuna's."""
 
 from __future__ import annotations
 
+import json
 import math
-import warnings
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
-import optuna
-from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
-from optuna.trial import Trial, TrialState
-
-from autoshrink.core import Candidate, Limits, Range, Recipe, Space
-from autoshrink.core.front import cost
+from autoshrink.core import Candidate, Limits, Recipe, Space
+from autoshrink.core.front import accuracy_of, cost
 from autoshrink.core.recipe import Scalar
-from autoshrink.core.space import Values
 from autoshrink.search.presets import PRESETS, Preset
+from autoshrink.search.study import Direction, Journal, Kind, Question, Study
+from autoshrink.search.variants import Recall, in_other_formats
 from autoshrink.techniques.base import Accepts
 from autoshrink.techniques.registry import draw
 
 __all__ = ["Draw", "Sampler"]
 
-optuna.logging.set_verbosity(optuna.logging.ERROR)
+_MOST_SIBLINGS = 6
+_LONGEST_REASON = 500
 
-_RECIPE = "recipe"
+Params = dict[str, Scalar]
 
 
 @dataclass(frozen=True)
 class Draw:
-    """One recipe that the sampler asks about; ``number`` is its trial's."""
+    """One recipe that the sampler asks about; ``number`` counts what was asked."""
 
     number: int
     recipe: Recipe
 
 
 class Sampler:
-    """Proposes recipes and learns from what became of them; the study is a journal file that outlives the process."""
+    """Proposes recipes and learns from what became of them.
+
+    What was told is in the journal before `tell` returns. What is waiting or in work is in a small file beside it, and
+    is asked first after a resume.
+    """
 
     def __init__(
         self,
@@ -49,112 +51,135 @@ class Sampler:
         accepts: Accepts,
         objectives: Sequence[str],
         *,
-        kind: Literal["tpe", "nsga2", "gp", "random"],
+        kind: Kind,
         seed: int,
+        presets: Sequence[Mapping[str, Sequence[Scalar] | float]] = PRESETS,
     ) -> None:
+        """Begin or resume.
+
+        Args:
+            journal: the file of the study.
+            name: the study's.
+            space: what recipes are drawn from.
+            accepts: says which encodings backend and device execute.
+            objectives: ``accuracy`` or costs.
+            kind: Optuna's sampler.
+            seed: of its random numbers.
+            presets: what is asked first.
+        """
         self._space = space
         self._accepts = accepts
         self._objectives = tuple(objectives)
-        self._open: dict[int, Trial] = {}
-        fresh = not journal.exists()
-        self._study = optuna.create_study(
-            storage=JournalStorage(JournalFileBackend(str(journal), _HeldAlready(str(journal)))),
-            study_name=name,
-            directions=["maximize" if name == "accuracy" else "minimize" for name in self._objectives],
-            load_if_exists=True,
-        )
-        # After a resume the sampler must not repeat the random numbers that it began with.
-        self._study.sampler = _sampler(kind, seed + (0 if fresh else len(self._study.get_trials(deepcopy=False))))
-        if fresh:
-            self._enqueue_presets()
+        self._open: dict[int, Question] = {}
+        self._queue: deque[Params] = deque()
+        self._unfinished = journal.with_suffix(".unfinished.json")
+        directions: list[Direction] = ["maximize" if name == "accuracy" else "minimize" for name in self._objectives]
+        self._journal = Journal(journal, name, directions)
+        trials = self._journal.take()
+        self._keys = {str(trial.user_attrs.get("key")) for trial in trials}
+        self._asked = len(trials)
+        self._study = Study(directions, kind, seed, trials)
+        earlier = _read(self._unfinished)
+        if earlier is None:
+            self._enqueue_new(self._wished(wishes) for wishes in presets)
         else:
-            self._repeat_unfinished()
+            self._enqueue_new(self._recalled(params) for params in earlier)
+        self._keep_unfinished()
 
     def ask(self) -> Draw:
-        """Propose a recipe."""
-        trial = self._study.ask()
-        recipe = draw(self._space, _TrialChooser(trial), self._accepts)
-        trial.set_user_attr(_RECIPE, recipe.describe())
-        self._open[trial.number] = trial
-        return Draw(trial.number, recipe)
+        """Propose a recipe: what is waiting, else what the study suggests."""
+        question = self._study.ask(self._queue.popleft() if self._queue else None)
+        recipe = draw(self._space, question, self._accepts)
+        proposal = Draw(self._asked, recipe)
+        self._asked += 1
+        self._keys.add(recipe.key)
+        self._open[proposal.number] = question
+        self._keep_unfinished()
+        return proposal
 
     def tell(self, draw: Draw, candidate: Candidate, limits: Limits) -> None:
         """Say what became of a recipe: its objectives, and by how much it breaks each limit.
 
-        A candidate without objectives, refused or failed, is told as failed.
+        Of a stopped candidate an accuracy that is not known is told as the floor. What was refused or failed, or has no
+        figure for an objective, is told as failed, and so is what was stopped before all costs were known.
         """
-        trial = self._open.pop(draw.number)
-        values = [cost(candidate, name) * (-1 if name == "accuracy" else 1) for name in self._objectives]
-        trial.set_user_attr("candidate", candidate.id)
-        if candidate.outcome != "measured" or not all(map(math.isfinite, values)):
-            trial.set_user_attr("reason", candidate.reason[-500:])
-            self._study.tell(trial, state=TrialState.FAIL)
-            return
-        excess = limits.excess(candidate)
-        for name in ("accuracy", *limits.costs):
-            trial.set_constraint(name, _finite(excess.get(name, 0.0)))
-        self._study.tell(trial, values)
+        question = self._open.pop(draw.number)
+        notes: dict[str, Any] = {"candidate": candidate.id, "key": draw.recipe.key, "recipe": draw.recipe.describe()}
+        values, excess = self._figures(candidate, limits)
+        if values is None:
+            notes["reason"] = candidate.reason[-_LONGEST_REASON:]
+        self._journal.add(self._study.tell(question, values, excess, notes))
+        self._keep_unfinished()
 
     def drop(self, draw: Draw) -> None:
-        """Give a draw up, such as one that was in work when the search was interrupted."""
-        self._study.tell(self._open.pop(draw.number), state=TrialState.FAIL)
+        """Give a draw up, such as one whose recipe is in work already."""
+        self._study.drop(self._open.pop(draw.number))
+        self._keep_unfinished()
 
-    def _enqueue_presets(self) -> None:
-        seen = set()
-        for wishes in PRESETS:
-            preset = Preset(wishes)
-            key = draw(self._space, preset, self._accepts).key
-            if key not in seen:
-                seen.add(key)
-                self._study.enqueue_trial(dict(preset.chosen))
+    def enqueue(self, wishes: Mapping[str, Sequence[Scalar] | float]) -> None:
+        """Have a recipe asked before the study suggests another, after what is waiting; once in a search is enough.
 
-    def _repeat_unfinished(self) -> None:
-        for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            params = dict(trial.params)
-            self._study.tell(trial.number, state=TrialState.FAIL)
-            if params:
-                self._study.enqueue_trial(params)
+        Args:
+            wishes: as a `Preset` makes a recipe of them.
+        """
+        if self._enqueue_new([self._wished(wishes)]):
+            self._keep_unfinished()
+
+    def siblings(self, draw: Draw) -> int:
+        """Have the recipes asked that equal a draw but for the format of its encoding: they share its weights.
+
+        Args:
+            draw: a proposal that was neither told nor dropped yet.
+
+        Returns:
+            How many of them are new, six at most.
+        """
+        others = in_other_formats(self._space, self._accepts, self._open[draw.number].params)
+        count = self._enqueue_new(others, _MOST_SIBLINGS)
+        if count:
+            self._keep_unfinished()
+        return count
+
+    def _wished(self, wishes: Mapping[str, Sequence[Scalar] | float]) -> tuple[Recipe, Params]:
+        preset = Preset(wishes)
+        return draw(self._space, preset, self._accepts), preset.chosen
+
+    def _recalled(self, params: Mapping[str, Scalar]) -> tuple[Recipe, Params]:
+        recall = Recall(params)
+        return draw(self._space, recall, self._accepts), recall.chosen
+
+    def _enqueue_new(self, recipes: Iterable[tuple[Recipe, Params]], most: int | None = None) -> int:
+        before = len(self._queue)
+        new = ((recipe.key, params) for recipe, params in recipes if recipe.key not in self._keys)
+        for key, params in islice(new, most):
+            self._keys.add(key)
+            self._queue.append(dict(params))
+        return len(self._queue) - before
+
+    def _figures(self, candidate: Candidate, limits: Limits) -> tuple[list[float] | None, dict[str, float]]:
+        excess = limits.excess(candidate)
+        values = {name: cost(candidate, name) for name in self._objectives}
+        if candidate.outcome == "stopped" and accuracy_of(candidate) is None:
+            excess.pop("accuracy")
+            values |= {"accuracy": -limits.floor} if "accuracy" in values else {}
+        known = all(map(math.isfinite, values.values()))
+        if candidate.outcome == "stopped":
+            known = known and all(map(math.isfinite, excess.values()))
+        if not known or candidate.outcome in ("refused", "failed"):
+            return None, {}
+        told = [-value if name == "accuracy" else value for name, value in values.items()]
+        return told, {name: min(excess.get(name, 0.0), 1e9) for name in ("accuracy", *limits.costs)}
+
+    def _keep_unfinished(self) -> None:
+        # Not synced: a crash of the machine may lose the last proposals, which were only proposals.
+        partial = self._unfinished.with_suffix(".partial")
+        unfinished = [*(question.params for question in self._open.values()), *self._queue]
+        partial.write_text(json.dumps(unfinished), encoding="utf-8")
+        partial.replace(self._unfinished)
 
 
-class _HeldAlready(JournalFileOpenLock):
-    """No lock: the store lets one driver onto a search, and Optuna's own outlives a driver that is killed."""
-
-    def acquire(self) -> bool:
-        return True
-
-    def release(self) -> None:
+def _read(unfinished: Path) -> list[Params] | None:
+    try:
+        return list(json.loads(unfinished.read_text(encoding="utf-8")))
+    except (FileNotFoundError, json.JSONDecodeError):
         return None
-
-
-class _TrialChooser:
-    """Lets a trial choose; each parameter keeps its name and its bounds through the whole study."""
-
-    def __init__(self, trial: Trial) -> None:
-        self._trial = trial
-
-    def choice(self, name: str, values: Values) -> Scalar:
-        return self._trial.suggest_categorical(name, values)
-
-    def range(self, name: str, interval: Range) -> int | float:
-        if interval.whole:
-            step = int(interval.step or 1)
-            return self._trial.suggest_int(name, int(interval.low), int(interval.high), step=step, log=interval.log)
-        return self._trial.suggest_float(
-            name, float(interval.low), float(interval.high), step=interval.step, log=interval.log
-        )
-
-
-def _sampler(kind: str, seed: int) -> BaseSampler:
-    if kind == "tpe":
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # `group` is
-            return TPESampler(seed=seed, multivariate=True, group=True, n_startup_trials=12)
-    if kind == "nsga2":
-        return NSGAIISampler(seed=seed, population_size=16)
-    if kind == "gp":
-        return GPSampler(seed=seed, warn_independent_sampling=False)
-    return RandomSampler(seed=seed)
-
-
-def _finite(value: float) -> float:
-    return min(value, 1e9)
