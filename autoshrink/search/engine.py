@@ -12,6 +12,7 @@ from autoshrink.search.flight import Flight, Sketch, Step
 from autoshrink.search.funnel import Funnel
 from autoshrink.search.reach import Reach, measure_reach
 from autoshrink.search.report import blind, limits_for
+from autoshrink.search.results import best_results, keep_result
 from autoshrink.search.sampler import Draw, Sampler
 from autoshrink.search.session import TRIES, Session
 from autoshrink.search.workers import Answer, Work
@@ -81,6 +82,8 @@ class _Exploration:
                 kind=settings.sampler,
                 seed=settings.seed,
             )
+            for result in best_results(session.cache, session.place, self._limits, session.target):
+                self._sampler.recall(result.params, result.candidate.key)
 
     def run(self) -> None:
         """Ask, hand out, and land what comes back, until the count or the time is reached."""
@@ -266,12 +269,14 @@ class _Exploration:
             return
         self._funnel.learn(flight)
         figures = flight.figures(measured, self._session.alike(made.artifact.structure))
+        if self._funnel.near(flight):
+            self._sampler.siblings(flight.draw)
         self._finish(flight, self._session.record(flight.id, flight.recipe, made, figures, flight.seconds))
-        self._sampler.siblings(flight.draw)
 
     def _finish(self, flight: Flight, candidate: Candidate) -> None:
         del self._flights[flight.id]
         self._session.finish(candidate)
+        keep_result(self._session.cache, self._session.place, flight.draw.params, candidate)
         self._sampler.tell(flight.draw, blind(candidate), self._limits)
         self._stop_when_all_fail()
 

@@ -34,7 +34,7 @@ class WeightSharing(Technique):
     kind: ClassVar[str] = "weight_sharing"
     stage: ClassVar[Stage] = Stage.ENCODING
     order: ClassVar[int] = 10
-    stronger: ClassVar[Mapping[str, Literal[low, high]]] = {"entries": "low"}
+    stronger: ClassVar[Mapping[str, Literal["low", "high"]]] = {"entries": "low"}
 
     entries: Annotated[int, Field(ge=16, le=256)] = 16
     """Most values that the weights of a layer take."""
