@@ -50,6 +50,8 @@ class ChannelPruning(Technique):
     """Widths become a multiple of this: kernels work on blocks, of 4 channels in int8 and of 8 or 16 in float."""
     steps: Annotated[int, Field(ge=1, le=32)] = 1
     """Rounds of removing, between which the remaining channels are scored again."""
+    reconstruct: bool = True
+    """Whether the weights that remain are fitted to the original's activations, on the calibration data."""
 
     def label(self) -> str:
         """Say what it does, and how much of it."""
@@ -86,6 +88,9 @@ class ChannelPruning(Technique):
         from autoshrink.techniques._torch import channels
         from autoshrink.techniques._torch.norms import recalibrate
 
+        import torch
+        original = copy.deepcopy(model)
+        kept = {}
         initial: dict[str, int] = {}
         removed = 0
         for step in range(1, self.steps + 1):
@@ -98,7 +103,12 @@ class ChannelPruning(Technique):
             scores = [group.score(importance) for group in groups]
             for group, units in zip(groups, channels.select(groups, scores, initial, self._limits(step)), strict=True):
                 if units:
-                    channels.remove(graph, group, units)
+                    for name, lost in channels.remove(graph, group, units).items():
+                        left = kept.get(name)
+                        left = torch.arange(original.get_submodule(name).weight.shape[0]) if left is None else left
+                        mask = torch.ones(len(left), dtype=torch.bool)
+                        mask[lost] = False
+                        kept[name] = left[mask]
                     removed += len(units)
             if not channels.gives(model, context.workload.example, shapes):
                 return None
@@ -110,6 +120,9 @@ class ChannelPruning(Technique):
                 f"channel_pruning: a ratio of {self.ratio:.3g} removes no channel when widths ({widths}) "
                 f"are rounded to multiples of {self.round_to}"
             )
+        if self.reconstruct:
+            from autoshrink.techniques._torch.reconstruction import reconstruct
+            reconstruct(model, original, kept, context.workload.calibration)
         return model
 
     def _limits(self, step: int) -> Limits:

@@ -207,11 +207,24 @@ def _rounded(channels: Channels, keep: int, least: int, round_to: int) -> int:
     return min(nearest, channels.units)
 
 
-def remove(graph: torch_pruning.DependencyGraph, channels: Channels, units: Sequence[int]) -> None:
-    """Remove units of a group from every layer that is coupled by it."""
+def remove(
+    graph: torch_pruning.DependencyGraph, channels: Channels, units: Sequence[int]
+) -> dict[str, list[int]]:
+    """Remove units of a group from every layer that is coupled by it.
+
+    Returns:
+        The output channels that each layer lost, by its name.
+    """
     indices = [unit + head * channels.units for head in range(channels.heads) for unit in units]
     root = channels.group[0].dep
-    graph.get_pruning_group(root.target.module, root.handler, sorted(indices)).prune()
+    group = graph.get_pruning_group(root.target.module, root.handler, sorted(indices))
+    lost = {
+        graph._module2name[dep.target.module]: list(dropped)
+        for dep, dropped in group
+        if graph.is_out_channel_pruning_fn(dep.handler) and dep.target.module in graph._module2name
+    }
+    group.prune()
+    return lost
 
 
 def gives(model: nn.Module, example: Split, shapes: Sequence[torch.Size]) -> bool:
