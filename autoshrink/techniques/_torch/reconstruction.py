@@ -1,117 +1,242 @@
-"""Reconstruction: the weights that remain are fitted anew, so that layers give what the original's gave."""
+"""Reconstruction: layers that lost inputs are fitted anew, so that they give what the original's gave."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import copy
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
-from autoshrink.models.splits import Split
-from autoshrink.techniques._torch.layers import is_plain, outputs, shared_parameters
+from autoshrink.models.evaluate import outputs
+from autoshrink.models.losses import distillation_loss
+from autoshrink.models.splits import Split, forward
+from autoshrink.techniques._torch.layers import is_plain, shared_parameters
+from autoshrink.techniques._torch.norms import adapting, recalibrate
 from autoshrink.techniques._torch.regression import Regression, given, rows, taken
 
-__all__ = ["reconstruct"]
+__all__ = ["Counterpart", "reconstruct"]
 
-ROWS = int(os.environ.get("ROWS", 8192))
-BN = os.environ.get("BN", "fly")
-LOG = os.environ.get("LOG")
+_HELD = 4
+"""Every so many-th example is held out while the strength of the ridge is chosen."""
+_ROWS = 4096
+_ROWS_PER_INPUT = 4
+_CHUNK = 4096
+_ACTIVATIONS = 2**25
+_TARGETS = 2**27
+"""Most numbers that the inputs or outputs of one layer, and what all layers shall give, may have: 128 and 512 MB."""
 _SAME = 1e-10
+"""Squared error, relative to the outputs, of a layer that has nothing to make up for."""
 
 
-@dataclass
+@dataclass(frozen=True)
+class Counterpart:
+    """What a layer stands for: a layer of the original, and those of its output channels that are left (None: all)."""
+
+    name: str
+    channels: Sequence[int] | None = None
+
+
+@dataclass(frozen=True)
 class _Target:
+    """What a layer shall give at some of its positions.
+
+    ``positions`` is the shape of all of them, ``index`` counts through it, ``values`` has the shape (rows, channels).
+    """
+
+    positions: torch.Size
     index: Tensor
     values: Tensor
-    calls: int = 1
-    normed: bool = False
+    centered: bool = False
+    """Whether a batch norm follows, which takes the mean off."""
+
+    @property
+    def held(self) -> Tensor:
+        """Which rows are of examples that are held out."""
+        return self.index // max(self.positions[1:].numel(), 1) % _HELD == _HELD - 1
 
 
 @torch.no_grad()
-def reconstruct(model: nn.Module, original: nn.Module, kept: Mapping[str, Tensor], calibration: Split) -> None:
-    targets = _targets(original, kept, calibration)
+def reconstruct(
+    model: nn.Module, original: nn.Module, counterparts: Mapping[str, Counterpart], calibration: Split, task: str
+) -> nn.Module:
+    """Fit the weights of a compressed model to the original's activations, without a gradient step.
+
+    Every linear layer and ungrouped convolution gets the weights and bias by which its output is nearest to that of its
+    counterpart, by ridge regression, in the order of execution: each sees the inputs that the layers before it give
+    after they were fitted, so that errors are made up for and do not add up. What is no such layer, is called more than
+    once or shares its weights is left alone, and so are layers whose inputs changed in nothing. Batch norms are
+    recalibrated on the way and at the end.
+
+    Args:
+        model: compressed, in eval mode; its weights are changed.
+        original: what it was made from.
+        counterparts: of the model's layers by name; a layer that is not named stands for all of the same name.
+        calibration: the examples.
+        task: the workload's.
+
+    Returns:
+        The model fitted, or a copy as it was but recalibrated where its outputs are no farther from the original's.
+
+    References:
+        He, Zhang, Sun 2017, "Channel Pruning for Accelerating Very Deep Neural Networks" (section 3.1, step ii);
+        Luo, Wu, Lin 2017, "ThiNet: A Filter Level Pruning Method for Deep Neural Network Compression".
+    """
+    before = copy.deepcopy(model)
+    recalibrate(before, calibration)
+    examples = _some(original, calibration)
+    if len(examples) < _HELD:
+        return before
+    _fit(model, _targets(original, _stand_ins(model, original, counterparts), examples), examples)
+    recalibrate(model, calibration)
+    wanted = outputs(original, calibration)
+
+    def distance(candidate: nn.Module) -> float:
+        answers = outputs(candidate, calibration)
+        return float(distillation_loss(answers, wanted, calibration.labels, task, alpha=0.0, temperature=1.0))
+
+    return model if distance(model) < distance(before) else before
+
+
+def _stand_ins(
+    model: nn.Module, original: nn.Module, counterparts: Mapping[str, Counterpart]
+) -> dict[str, tuple[str, Tensor]]:
+    # Layer of the original → the layer of the model that stands for it, and which of its channels that one gives.
     shared = shared_parameters(model)
-    hooks = []
-
-    def fit(name: str, target: _Target) -> Callable[[Any, Any, Tensor], Tensor | None]:
-        def hook(module: Any, inputs: Any, result: Tensor) -> Tensor | None:
-            view = given(module, result)
-            wrong = target.values - rows(view, target.index, view.dim() - 1)
-            if float(wrong.square().sum()) < _SAME * float(target.values.square().sum()):
-                return None
-            constant = module.bias is not None or target.normed
-            patches = taken(module, inputs[0])
-            lead = view.dim() - 1
-            weight = module.weight
-            regression = Regression(weight[0].numel(), len(weight), constant)
-            per = view[..., 0].numel() // len(view)
-            held = (target.index // per) % 4 == 3
-            for part in (False, True):
-                for ids in (held == part).nonzero().squeeze(1).split(4096):
-                    regression.add(rows(patches, target.index[ids], lead), wrong[ids], part)
-            change = regression.solve()
-            if LOG:
-                print(name, tuple(weight.shape), len(target.index), float(wrong.square().sum() / (target.values-target.values.mean(0)).square().sum()), regression.chosen)
-            if change is None:
-                return None
-            weight += change[: weight[0].numel()].T.reshape(weight.shape)
-            if module.bias is not None:
-                module.bias += change[-1]
-            return module.forward(*inputs)
-
-        return hook
-
-    def renorm(module: Any, inputs: Any) -> None:
-        x = inputs[0].transpose(0, 1).flatten(1)
-        module.running_mean.copy_(x.mean(1))
-        module.running_var.copy_(x.var(1))
-
+    found = {}
     for name, module in model.named_modules():
-        if name in targets and is_plain(module) and id(module.weight) not in shared:
-            hooks.append(module.register_forward_hook(fit(name, targets[name])))
-        elif isinstance(module, nn.modules.batchnorm._BatchNorm) and module.track_running_stats and BN == "fly":
-            hooks.append(module.register_forward_pre_hook(renorm))
-    try:
-        outputs(model, calibration)
-    finally:
-        for hook in hooks:
-            hook.remove()
+        counterpart = counterparts.get(name, Counterpart(name))
+        if not is_plain(module) or any(id(parameter) in shared for parameter in module.parameters()):
+            continue
+        try:
+            width = len(original.get_submodule(counterpart.name).get_parameter("weight"))
+        except AttributeError:
+            continue  # no such layer in the original
+        channels = torch.arange(width)
+        if counterpart.channels is not None:
+            channels = channels[list(counterpart.channels)]
+        if len(channels) == len(module.get_parameter("weight")):
+            found[counterpart.name] = name, channels
+    return found
 
 
-def _targets(original: nn.Module, kept: Mapping[str, Tensor], calibration: Split) -> dict[str, _Target]:
-    targets: dict[str, _Target] = {}
-    hooks = []
-    generator = torch.Generator().manual_seed(0)
-    last: list[Any] = ["", None]
+def _some(original: nn.Module, calibration: Split) -> Split:
+    # All examples run at once: as many as the widest layer leaves memory for.
+    widest = 1
 
-    def record(name: str) -> Callable[[Any, Any, Tensor], None]:
-        def hook(module: Any, inputs: Any, result: Tensor) -> None:
-            if name in targets:
-                targets[name].calls += 1
-                return
+    def measure(module: nn.Module, inputs: Any, result: Any) -> None:
+        nonlocal widest
+        widest = max([widest, *(item.numel() for item in (*inputs, result) if isinstance(item, Tensor))])
+
+    with _hooked(module.register_forward_hook(measure) for module in original.modules()):
+        forward(original, calibration.rows(slice(0, 1)))
+    count = _ACTIVATIONS // widest
+    if len(calibration) <= count:
+        return calibration
+    return calibration.rows(torch.randperm(len(calibration), generator=_generator())[:count].sort().values)
+
+
+def _targets(original: nn.Module, stand_ins: Mapping[str, tuple[str, Tensor]], examples: Split) -> dict[str, _Target]:
+    found: dict[str, _Target] = {}
+    calls: Counter[str] = Counter()
+    generator = _generator()
+    last: tuple[str, Any] = "", None
+
+    def record(name: str) -> Callable[[nn.Module, Any, Tensor], None]:
+        stand_in, channels = stand_ins[name]
+
+        def hook(module: nn.Module, inputs: Any, result: Tensor) -> None:
+            nonlocal last
+            calls[stand_in] += 1
             view = given(module, result)
-            total = view[..., 0].numel()
-            index = torch.arange(total) if total <= ROWS else torch.randperm(total, generator=generator)[:ROWS]
-            targets[name] = _Target(index, rows(view, index, view.dim() - 1)[:, kept.get(name, slice(None))])
-            last[:] = name, result
+            weight = module.get_parameter("weight")
+            batched = view.dim() > 1 if isinstance(module, nn.Linear) else view.dim() == weight.dim()
+            if calls[stand_in] > 1 or not batched:
+                return
+            most = max(_ROWS, _ROWS_PER_INPUT * weight[0].numel())
+            most = min(most, _TARGETS // (len(stand_ins) * len(channels)))
+            index = _sample(view.shape[:-1].numel(), most, generator)
+            values = rows(view, index, view.dim() - 1)[:, channels]
+            found[stand_in] = _Target(view.shape[:-1], index, values)
+            last = stand_in, result
 
         return hook
 
-    def normed(module: Any, inputs: Any) -> None:
-        if inputs[0] is last[1]:
-            targets[last[0]].normed = True
+    def follow(module: nn.Module, inputs: Any) -> None:
+        # The norm takes the mean off: a layer before it need not give the right one.
+        if inputs and inputs[0] is last[1]:
+            found[last[0]] = replace(found[last[0]], centered=True)
 
-    for name, module in original.named_modules():
-        if is_plain(module):
-            hooks.append(module.register_forward_hook(record(name)))
-        elif isinstance(module, nn.modules.batchnorm._BatchNorm):
-            hooks.append(module.register_forward_pre_hook(normed))
+    norms = [module for module in original.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    layers = [(name, original.get_submodule(name)) for name in stand_ins]
+    with _hooked(
+        chain(
+            (layer.register_forward_hook(record(name)) for name, layer in layers if is_plain(layer)),
+            (norm.register_forward_pre_hook(follow) for norm in norms),
+        )
+    ):
+        forward(original, examples)
+    return {name: target for name, target in found.items() if calls[name] == 1}
+
+
+def _fit(model: nn.Module, targets: Mapping[str, _Target], examples: Split) -> None:
+    def refit(target: _Target) -> Callable[[nn.Module, Any], None]:
+        def hook(module: nn.Module, inputs: Any) -> None:
+            if inputs:
+                _refit(module, inputs[0], target)
+
+        return hook
+
+    with (
+        adapting(model),
+        _hooked(model.get_submodule(name).register_forward_pre_hook(refit(target)) for name, target in targets.items()),
+    ):
+        forward(model, examples)
+
+
+def _refit(module: Any, inputs: Tensor, target: _Target) -> None:
+    view, dimensions = taken(module, inputs), len(target.positions)
+    if view.shape[:dimensions] != target.positions:
+        return  # it works on other positions than the original's: nothing to compare
+    weight = module.weight.movedim(1, -1).flatten(1)  # as the view has it
+    wanted = target.values if module.bias is None else target.values - module.bias
+    regression = Regression(weight.shape[1], len(weight), target.centered or module.bias is not None)
+    error = 0.0
+    for held in (False, True):
+        for chunk in torch.split((target.held == held).nonzero().squeeze(1), _CHUNK):
+            x = rows(view, target.index[chunk], dimensions)
+            missing = wanted[chunk] - x @ weight.T
+            error += float(missing.square().sum())
+            regression.add(x, missing, held=held)
+    change = regression.solve() if error > _SAME * float(target.values.square().sum()) else None
+    if change is not None:
+        shape = (len(weight), *module.weight.shape[2:], module.weight.shape[1])
+        module.weight += change[: weight.shape[1]].T.reshape(shape).movedim(-1, 1)
+        if module.bias is not None:
+            module.bias += change[-1]
+
+
+def _sample(total: int, most: int, generator: torch.Generator) -> Tensor:
+    if total <= most:
+        return torch.arange(total)
+    return torch.randint(total, (most,), generator=generator).sort().values
+
+
+def _generator() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
+
+
+@contextmanager
+def _hooked(handles: Iterable[RemovableHandle]) -> Iterator[None]:
+    registered = list(handles)
     try:
-        outputs(original, calibration)
+        yield
     finally:
-        for hook in hooks:
-            hook.remove()
-    return {name: target for name, target in targets.items() if target.calls == 1}
+        for handle in registered:
+            handle.remove()
