@@ -25,8 +25,9 @@ __all__ = ["Counterpart", "reconstruct"]
 
 _HELD = 4
 """Every so many-th example is held out while the strength of the ridge is chosen."""
-_ROWS = 4096
+_ROWS = 2**12, 2**14
 _ROWS_PER_INPUT = 4
+"""How many positions a layer is fitted on, where there are so many: least, most, and between them for each input."""
 _CHUNK = 4096
 _ACTIVATIONS = 2**25
 _TARGETS = 2**27
@@ -159,7 +160,7 @@ def _targets(original: nn.Module, stand_ins: Mapping[str, tuple[str, Tensor]], e
             batched = view.dim() > 1 if isinstance(module, nn.Linear) else view.dim() == weight.dim()
             if calls[stand_in] > 1 or not batched:
                 return
-            most = max(_ROWS, _ROWS_PER_INPUT * weight[0].numel())
+            most = min(max(_ROWS[0], _ROWS_PER_INPUT * weight[0].numel()), _ROWS[1])
             most = min(most, _TARGETS // (len(stand_ins) * len(channels)))
             index = _sample(view.shape[:-1].numel(), most, generator)
             values = rows(view, index, view.dim() - 1)[:, channels]
