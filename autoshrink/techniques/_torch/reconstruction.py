@@ -25,7 +25,7 @@ __all__ = ["Counterpart", "reconstruct"]
 
 _HELD = 4
 """Every so many-th example is held out while the strength of the ridge is chosen."""
-_ROWS = 2**12, 2**14
+_ROWS = 2**12, 2**13
 _ROWS_PER_INPUT = 4
 """How many positions a layer is fitted on, where there are so many: least, most, and between them for each input."""
 _CHUNK = 4096
