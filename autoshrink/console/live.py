@@ -26,6 +26,7 @@ class LiveView:
         self._live = Live(console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
         self._shown: int | None = None
         self._stage = ""
+        self._reach = ""
 
     def __enter__(self) -> LiveView:
         if self._live:
@@ -38,6 +39,9 @@ class LiveView:
 
     def update(self, progress: Progress) -> None:
         """Draw where the search is."""
+        if progress.reach != self._reach:
+            self._reach = progress.reach
+            self._console.print(f"Without training, corners of the space cost {self._reach}", highlight=False)
         if self._live:
             self._live.update(_panel(progress))
             return

@@ -65,7 +65,7 @@ class Limits(Frozen):
 
     def explain(self, candidate: Candidate, *, costs_only: bool = False) -> str:
         """Say which limits a candidate breaks and by how much; empty when none."""
-        broken = self.excess(candidate).items()
+        broken = self.broken(candidate).items()
         return "; ".join(
             self._explain(candidate, name, excess) for name, excess in broken if not (costs_only and name == "accuracy")
         )

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from autoshrink.core import AutoshrinkError, Candidate, DeviceError, Encoding, Front, SpecError
+from autoshrink.core import AutoshrinkError, Candidate, DeviceError, Encoding, Front, Limits, SpecError
 from autoshrink.search import work
 from autoshrink.search.confirm import confirm_front, measure_original
 from autoshrink.search.flight import Flight, Sketch, Step
 from autoshrink.search.funnel import Funnel
+from autoshrink.search.reach import Reach, measure_reach
 from autoshrink.search.report import blind, limits_for
+from autoshrink.search.results import best_results, keep_result
 from autoshrink.search.sampler import Draw, Sampler
 from autoshrink.search.session import TRIES, Session
 from autoshrink.search.workers import Answer, Work
@@ -32,10 +34,25 @@ def search(session: Session, accepts: Callable[[Encoding], str]) -> Front:
         AutoshrinkError: the first five candidates or ten in a row failed.
     """
     reference = measure_original(session)
-    limits_for(session.target, session.known[0])  # a floor above the original's accuracy ends here
+    limits = limits_for(session.target, session.known[0])  # a floor above the original's accuracy ends here
     session.tracking.start(session.store.read_json("hardware.json"), session.known[0])
+    reach = measure_reach(session, accepts, reference, limits)
+    if reach.impossible(limits):
+        return _nothing_in_reach(session, reach, limits)
     _Exploration(session, accepts, reference).run()
     return confirm_front(session, reference)
+
+
+def _nothing_in_reach(session: Session, reach: Reach, limits: Limits) -> Front:
+    """Keep the corners as candidates that were stopped, so that it shows how near they come."""
+    session.show("the budget can't be met, and nothing is trained")
+    reason = "; ".join(reach.impossible(limits))
+    for recipe, measurement in reach.measured:
+        if recipe.key not in session.by_key:
+            number = max(session.known) + 1
+            stopped = Candidate(id=number, recipe=recipe, outcome="stopped", reason=reason, measurement=measurement)
+            session.finish(stopped)
+    return session.front()
 
 
 class _Exploration:
@@ -65,6 +82,8 @@ class _Exploration:
                 kind=settings.sampler,
                 seed=settings.seed,
             )
+            for result in best_results(session.cache, session.place, self._limits, session.target):
+                self._sampler.recall(result.params, result.candidate.key)
 
     def run(self) -> None:
         """Ask, hand out, and land what comes back, until the count or the time is reached."""
@@ -250,12 +269,14 @@ class _Exploration:
             return
         self._funnel.learn(flight)
         figures = flight.figures(measured, self._session.alike(made.artifact.structure))
+        if self._funnel.near(flight):
+            self._sampler.siblings(flight.draw)
         self._finish(flight, self._session.record(flight.id, flight.recipe, made, figures, flight.seconds))
-        # SIBLINGS self._sampler.siblings(flight.draw)
 
     def _finish(self, flight: Flight, candidate: Candidate) -> None:
         del self._flights[flight.id]
         self._session.finish(candidate)
+        keep_result(self._session.cache, self._session.place, flight.draw.params, candidate)
         self._sampler.tell(flight.draw, blind(candidate), self._limits)
         self._stop_when_all_fail()
 

@@ -69,6 +69,11 @@ class Funnel:
         """Foretell a candidate's accuracy after all of its recovery."""
         return self._forecast.of(flight.clues[-1])
 
+    def near(self, flight: Flight) -> bool:
+        """Whether another number format could bring a candidate above the floor, if it is not there."""
+        limits = self._limits
+        return flight.accuracy is not None and flight.accuracy >= limits.floor - 0.2 * (limits.ideal - limits.floor)
+
     def rungs(self, flight: Flight) -> int:
         """Choose how far to train next: a short rung first, where that is much cheaper than all of it."""
         if flight.rungs or not self._paces or not self._looks:

@@ -6,7 +6,7 @@ import json
 import math
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,8 @@ class Draw:
 
     number: int
     recipe: Recipe
+    params: Mapping[str, Scalar] = field(default_factory=dict)
+    """What was chosen for it, by the parameter's name."""
 
 
 class Sampler:
@@ -90,7 +92,7 @@ class Sampler:
         """Propose a recipe: what is waiting, else what the study suggests."""
         question = self._study.ask(self._queue.popleft() if self._queue else None)
         recipe = draw(self._space, question, self._accepts)
-        proposal = Draw(self._asked, recipe)
+        proposal = Draw(self._asked, recipe, dict(question.params))
         self._asked += 1
         self._keys.add(recipe.key)
         self._open[proposal.number] = question
@@ -124,6 +126,11 @@ class Sampler:
         """
         if self._enqueue_new([self._wished(wishes)]):
             self._keep_unfinished()
+
+    def recall(self, params: Mapping[str, Scalar], key: str) -> bool:
+        """Have a recipe of an earlier search asked, if this space has it and it was not asked before."""
+        recipe, chosen = self._recalled(params)
+        return recipe.key == key and bool(self._enqueue_new([(recipe, chosen)]))
 
     def siblings(self, draw: Draw) -> int:
         """Have the recipes asked that equal a draw but for the format of its encoding: they share its weights.

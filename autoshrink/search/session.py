@@ -45,12 +45,14 @@ class Session:
     watcher: Watcher = field(default_factory=Silent)
     running: int = 0
     """Candidates in work."""
+    reach: str = ""
+    """What the space can reach on this target, in words; empty until it is known."""
 
     def __post_init__(self) -> None:
         self.clock = Clock(self.store.read_json("seconds.json"))
         self.known = {candidate.id: candidate for candidate in self.store.candidates()}
         self.by_key = {candidate.key: candidate.id for candidate in self.known.values()}
-        self._place = (self.store.read_json("hardware.json") or {}).get("key", "")
+        self.place = (self.store.read_json("hardware.json") or {}).get("key", "")
         self._alike: dict[str, Sketch] = {}
         self._latest: Candidate | None = None
         self._stage = ""
@@ -99,7 +101,7 @@ class Session:
 
     def sketch(self, skeleton: str) -> Sketch | None:
         """Look up what an untrained recipe costs, by its key; this search or an earlier one measured it here."""
-        kept = self.cache.read("costs", f"{self._place}-{skeleton}.json")
+        kept = self.cache.read("costs", f"{self.place}-{skeleton}.json")
         return Sketch.model_validate_json(kept) if kept is not None else None
 
     def alike(self, structure: str) -> Sketch | None:
@@ -109,7 +111,7 @@ class Session:
     def keep_sketch(self, skeleton: str, sketch: Sketch) -> None:
         """Keep what an untrained recipe costs on this device."""
         self._alike.setdefault(sketch.artifact.structure, sketch)
-        self.cache.keep("costs", f"{self._place}-{skeleton}.json", sketch.model_dump_json().encode())
+        self.cache.keep("costs", f"{self.place}-{skeleton}.json", sketch.model_dump_json().encode())
 
     def recovered(self, prefix: str) -> tuple[int, bytes] | None:
         """Look up the furthest weights of a structure and its recovery, and how many rungs they have behind them."""
@@ -189,6 +191,7 @@ class Session:
                 left=self._left(self.tried),
                 front=self.front() if self.known else None,
                 latest=self._latest,
+                reach=self.reach,
             )
         )
 

@@ -24,6 +24,8 @@ class Progress:
     """Seconds until the end, estimated; None while nothing is known."""
     front: Front | None
     latest: Candidate | None = None
+    reach: str = ""
+    """What the space can reach on the target, in words; empty until it is known."""
 
 
 class Watcher(Protocol):

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from safetensors.torch import load, load_file, save, save_file
 
-from autoshrink.backends.measuring import measure, write_inputs
+from autoshrink.backends.measuring import Effort, measure, write_inputs
 from autoshrink.backends.registry import backend
 from autoshrink.core import COSTS, Accuracy, Artifact, Measurement, Recipe, Target
 from autoshrink.devices.registry import device
@@ -91,6 +91,7 @@ def measure_artifact(
     original: Measurement | None = None,
     splits: Sequence[str] = ("validation",),
     wants: Collection[str] = tuple(COSTS),
+    effort: Effort = "normal",
     *,
     scratch: Path,
 ) -> Measured:
@@ -104,6 +105,7 @@ def measure_artifact(
         original: the original's measurement on the quiet device; without it the plain latency is reported.
         splits: the data to score, ``validation`` or ``test``.
         wants: the costs to measure.
+        effort: how narrow the latency's interval shall be, and how long that may take.
         scratch: a folder of this search's, where the inputs of the splits are kept as files between calls.
 
     Raises:
@@ -126,6 +128,7 @@ def measure_artifact(
             canary=original.conditions.get("canary") if original else None,
             predict={split: _inputs(workload, split, scratch) for split in splits},
             wants=wants,
+            effort=effort,
         )
     scores = {split: _score(workload, getattr(workload, split), measured.outputs[split]) for split in splits}
     return Measured(measured.measurement, Accuracy(**scores), {"measure": time.perf_counter() - begun})

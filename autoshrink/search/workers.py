@@ -18,6 +18,7 @@ from typing import Any, Literal, ParamSpec, TypeVar
 
 import ray
 
+from autoshrink.backends.measuring import Effort
 from autoshrink.core import COSTS, DeviceError, Measurement, Recipe, Refusal, SpecError, Target
 from autoshrink.core.errors import BackendUnavailable
 from autoshrink.search import work
@@ -79,12 +80,13 @@ class Pool:
         original: Measurement | None = None,
         splits: tuple[str, ...] = ("validation",),
         wants: tuple[str, ...] = tuple(COSTS),
+        effort: Effort = "normal",
     ) -> Work:
         """Have an artifact measured, alone on its device; only scored, without any cost, it may run beside others."""
         other = (reference.artifact, reference.files) if reference else None
         task = _MEASURE.options(resources=self._alone if wants else {})
         return task.remote(
-            self._target, made.artifact, made.files, other, original, splits, wants, scratch=self._scratch.name
+            self._target, made.artifact, made.files, other, original, splits, wants, effort, scratch=self._scratch.name
         )
 
     def wait(self, running: list[Work], timeout: float) -> list[Work]:

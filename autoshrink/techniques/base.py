@@ -9,7 +9,7 @@ import enum
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from autoshrink.core import Chooser, Encoding, Range, Setting, Step
 from autoshrink.core.documents import Frozen
@@ -61,6 +61,9 @@ class Technique(Frozen, ABC):
     what limits the values of weights before what rounds them."""
     only_with: ClassVar[Mapping[str, tuple[str, Scalar]]] = {}
     """Settings that have an effect only where another one has a value: name → (the other, its value)."""
+
+    stronger: ClassVar[Mapping[str, Literal["low", "high"]]] = {}
+    """Settings that shrink what the device has to store or compute, and at which end they shrink it most."""
 
     @abstractmethod
     def apply(self, model: nn.Module, context: Context) -> nn.Module:

@@ -37,6 +37,7 @@ class ChannelPruning(Technique):
     kind: ClassVar[str] = "channel_pruning"
     stage: ClassVar[Stage] = Stage.STRUCTURE
     order: ClassVar[int] = 10
+    stronger: ClassVar[Mapping[str, Literal["low", "high"]]] = {"ratio": "high", "max_ratio": "high", "round_to": "low"}
     only_with: ClassVar[Mapping[str, tuple[str, Scalar]]] = {"max_ratio": ("scope", "global")}
 
     ratio: Annotated[float, Field(gt=0, lt=1)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
@@ -34,6 +35,7 @@ class LowRank(Technique):
     kind: ClassVar[str] = "low_rank"
     stage: ClassVar[Stage] = Stage.STRUCTURE
     order: ClassVar[int] = 20
+    stronger: ClassVar[Mapping[str, Literal["low", "high"]]] = {"rank_ratio": "low", "energy": "low"}
 
     rank_ratio: _Share | None = None
     """Rank that is kept, as a share of the full one."""

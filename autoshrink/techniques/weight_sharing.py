@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -33,6 +34,7 @@ class WeightSharing(Technique):
     kind: ClassVar[str] = "weight_sharing"
     stage: ClassVar[Stage] = Stage.ENCODING
     order: ClassVar[int] = 10
+    stronger: ClassVar[Mapping[str, Literal["low", "high"]]] = {"entries": "low"}
 
     entries: Annotated[int, Field(ge=16, le=256)] = 16
     """Most values that the weights of a layer take."""
