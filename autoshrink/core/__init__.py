@@ -12,6 +12,7 @@ from autoshrink.core.problems import nearest
 from autoshrink.core.quantities import parse_quantity, show_quantity, write_quantity
 from autoshrink.core.recipe import Recipe, Setting, content_key
 from autoshrink.core.space import Chooser, Range, Space, Step
+from autoshrink.core.tally import Standing, Tally
 from autoshrink.core.target import COSTS, AccuracyGoal, Budget, SearchSettings, Target
 
 __all__ = [
@@ -43,7 +44,9 @@ __all__ = [
     "Source",
     "Space",
     "SpecError",
+    "Standing",
     "Step",
+    "Tally",
     "Target",
     "catalog_folder",
     "content_key",

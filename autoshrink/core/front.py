@@ -8,7 +8,8 @@ References:
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 
 from autoshrink.core.candidate import Candidate, State
 from autoshrink.core.documents import Frozen
@@ -17,6 +18,9 @@ from autoshrink.core.quantities import show_quantity
 from autoshrink.core.target import COSTS
 
 __all__ = ["Front", "Judged", "Limits", "judge"]
+
+OUTSIDE: tuple[State, ...] = ("over_budget", "stopped")
+"""The states of candidates that were given figures and break a limit, or are foretold to."""
 
 
 class Limits(Frozen):
@@ -46,6 +50,13 @@ class Limits(Frozen):
             broken["accuracy"] = floor - score
         return broken
 
+    def broken(self, candidate: Candidate) -> dict[str, float]:
+        """Give each broken limit as `excess` does; what a stopped candidate leaves unknown breaks nothing."""
+        excess = self.excess(candidate)
+        if candidate.outcome != "stopped":
+            return excess
+        return {name: value for name, value in excess.items() if math.isfinite(value)}
+
     def floor_of(self, candidate: Candidate) -> float:
         """Give the floor on the split that the candidate's accuracy is known for."""
         if candidate.accuracy.test is None or self.test_floor is None:
@@ -54,11 +65,26 @@ class Limits(Frozen):
 
     def explain(self, candidate: Candidate, *, costs_only: bool = False) -> str:
         """Say which limits a candidate breaks and by how much; empty when none."""
-        costs_only = costs_only or "accuracy" in _unknown(candidate)
-        broken = self.excess(candidate).items()
+        broken = self.broken(candidate).items()
         return "; ".join(
             self._explain(candidate, name, excess) for name, excess in broken if not (costs_only and name == "accuracy")
         )
+
+    def miss(self, candidate: Candidate) -> float:
+        """Give by how much a candidate misses the limits, summed: the accuracy as a share of what can be hoped for.
+
+        Infinite when that can't be said: a limited figure is missing, or the candidate breaks nothing that is known.
+        """
+        scale = max(self.ideal - self.floor, 1e-3)
+        broken = self.broken(candidate).items()
+        return sum(value / scale if name == "accuracy" else value for name, value in broken) or math.inf
+
+    def scaled(self, candidate: Candidate, objective: str) -> float:
+        """Scale an objective: 0 is ideal, 1 is the limit, or the original's value where there is none."""
+        if objective == "accuracy":
+            span = max(self.ideal - self.floor_of(candidate), 1e-9)
+            return max(0.0, (self.ideal + cost(candidate, objective)) / span)
+        return max(0.0, cost(candidate, objective) / (self.costs.get(objective) or self.baseline[objective]))
 
     def _explain(self, candidate: Candidate, name: str, excess: float) -> str:
         if math.isinf(excess):
@@ -69,6 +95,11 @@ class Limits(Frozen):
             )
         limit = show_quantity(self.costs[name], COSTS[name])
         return f"{name} {_band(candidate.metrics[name])} is {_ratio(excess)} the limit of {limit}"
+
+    def most_broken(self, counts: Mapping[str, int]) -> list[str]:
+        """Name the limits that are broken most often."""
+        most = max(counts.values(), default=0)
+        return [name for name in (*self.costs, "accuracy") if most and counts.get(name) == most]
 
     @property
     def ideal(self) -> float:
@@ -112,7 +143,7 @@ class Front(Frozen):
 
     def point(self, candidate: Candidate) -> list[float]:
         """Scale the objectives: 0 is ideal, 1 is the limit (or the original's value where there is none)."""
-        return [max(0.0, self._scaled(candidate, name)) for name in self.objectives]
+        return [self.limits.scaled(candidate, name) for name in self.objectives]
 
     def knee(self) -> Candidate | None:
         """Give the front's member that is nearest to the best of each objective, each scaled over the front."""
@@ -134,31 +165,15 @@ class Front(Frozen):
 
     def nearest_miss(self) -> Candidate | None:
         """Give the candidate outside the limits that misses them by least, summed over the limits."""
-        misses = [item.candidate for item in self.judged if item.state in ("over_budget", "stopped")]
-        known = [(self._miss(candidate), candidate.id, candidate) for candidate in misses]
+        misses = [item.candidate for item in self.judged if item.state in OUTSIDE]
+        known = [(self.limits.miss(candidate), candidate.id, candidate) for candidate in misses]
         return min((item for item in known if math.isfinite(item[0])), default=(0, 0, None))[2]
 
     def binding(self) -> list[str]:
         """Name the limits that no candidate meets; without any, those that are broken most often."""
-        outside = [item.candidate for item in self.judged if item.state in ("over_budget", "stopped")]
-        broken = [set(self.limits.excess(candidate)) - _unknown(candidate) for candidate in outside]
-        if not broken:
-            return []
-        counts = {name: sum(name in names for names in broken) for name in (*self.limits.costs, "accuracy")}
-        return [name for name, count in counts.items() if count and count == max(counts.values())]
-
-    def _miss(self, candidate: Candidate) -> float:
-        excess = {k: v for k, v in self.limits.excess(candidate).items() if k not in _unknown(candidate)}
-        if candidate.outcome == "stopped" and not excess:
-            return math.inf
-        scale = max(self.limits.ideal - self.limits.floor, 1e-3)
-        return sum(value / scale if name == "accuracy" else value for name, value in excess.items())
-
-    def _scaled(self, candidate: Candidate, name: str) -> float:
-        if name == "accuracy":
-            ideal = self.limits.ideal
-            return (ideal + cost(candidate, name)) / max(ideal - self.limits.floor_of(candidate), 1e-9)
-        return cost(candidate, name) / (self.limits.costs.get(name) or self.limits.baseline[name])
+        outside = [item.candidate for item in self.judged if item.state in OUTSIDE]
+        counts = Counter(name for candidate in outside for name in self.limits.broken(candidate))
+        return self.limits.most_broken(counts)
 
 
 def judge(candidates: Iterable[Candidate], objectives: Sequence[str], limits: Limits) -> Front:
@@ -168,8 +183,8 @@ def judge(candidates: Iterable[Candidate], objectives: Sequence[str], limits: Li
     can't be compared, and has failed.
     """
     candidates = list(candidates)
-    outside = [_outside(candidate, objectives, limits) for candidate in candidates]
-    inside = [candidate for candidate, why in zip(candidates, outside, strict=True) if why is None]
+    reasons = [outside(candidate, objectives, limits) for candidate in candidates]
+    inside = [candidate for candidate, why in zip(candidates, reasons, strict=True) if why is None]
     on_front = set[int]()
     if inside:
         import moocore
@@ -182,22 +197,18 @@ def judge(candidates: Iterable[Candidate], objectives: Sequence[str], limits: Li
         state, reason = why or ("front" if candidate.id in on_front else "dominated", "")
         return Judged(candidate=candidate, state=state, reason=reason)
 
-    judged = tuple(standing(candidate, why) for candidate, why in zip(candidates, outside, strict=True))
+    judged = tuple(standing(candidate, why) for candidate, why in zip(candidates, reasons, strict=True))
     return Front(objectives=tuple(objectives), limits=limits, judged=judged)
 
 
-def _outside(candidate: Candidate, objectives: Sequence[str], limits: Limits) -> tuple[State, str] | None:
+def outside(candidate: Candidate, objectives: Sequence[str], limits: Limits) -> tuple[State, str] | None:
+    """Say why a candidate can't be on a front, by itself; None when only others can keep it off."""
     if candidate.outcome != "measured":
         return candidate.outcome, candidate.reason
     if broken := limits.explain(candidate):
         return "over_budget", broken
     unknown = [name for name in objectives if math.isinf(cost(candidate, name))]
     return ("failed", f"no figure for {', '.join(unknown)}") if unknown else None
-
-
-def _unknown(candidate: Candidate) -> set[str]:
-    # What was stopped before any training has no accuracy yet, and its costs say how far off it is.
-    return {"accuracy"} if candidate.outcome == "stopped" and accuracy_of(candidate) is None else set()
 
 
 def accuracy_of(candidate: Candidate) -> float | None:

@@ -59,6 +59,8 @@ class Store:
         self.artifacts = folder / "artifacts"
         self.study = folder / "study.journal"
         self._candidates = folder / "candidates.jsonl"
+        self._places: dict[int, int] = {}
+        """Where in that file the latest record of each candidate begins."""
 
     @classmethod
     def create(cls, root: Path, target: Target, name: str | None = None) -> Store:
@@ -145,18 +147,39 @@ class Store:
         Raises:
             AutoshrinkError: a record other than a torn last line can't be read.
         """
-        found: dict[int, Candidate] = {}
+        found = {candidate.id: candidate for candidate in self.records()}
+        return [found[number] for number in sorted(found)]
+
+    def records(self) -> Iterator[Candidate]:
+        """Read the candidates one by one as they were written; a later record of the same one replaces it.
+
+        Raises:
+            AutoshrinkError: a record other than a torn last line can't be read.
+        """
         if not self._candidates.exists():
-            return []
-        # What follows the last line's end is a record that its writer was killed in the middle of.
-        *lines, _ = self._candidates.read_bytes().split(b"\n")
-        for number, line in enumerate(lines, start=1):
-            try:
-                candidate = Candidate.model_validate_json(line)
-            except ValidationError as error:
-                raise AutoshrinkError(f"{self._candidates}:{number}: damaged record: {error}") from None
-            found[candidate.id] = candidate
-        return sorted(found.values(), key=lambda candidate: candidate.id)
+            return
+        place = 0
+        with self._candidates.open("rb") as file:
+            for number, line in enumerate(file, start=1):
+                if not line.endswith(b"\n"):
+                    return  # its writer was killed in the middle of it
+                try:
+                    candidate = Candidate.model_validate_json(line)
+                except ValidationError as error:
+                    raise AutoshrinkError(f"{self._candidates}:{number}: damaged record: {error}") from None
+                self._places[candidate.id] = place
+                place += len(line)
+                yield candidate
+
+    def candidate(self, number: int) -> Candidate:
+        """Read one candidate that was added, or that `records` has come by: whoever keeps ids need not keep candidates.
+
+        Raises:
+            KeyError: there is none of this id.
+        """
+        with self._candidates.open("rb") as file:
+            file.seek(self._places[number])
+            return Candidate.model_validate_json(file.readline())
 
     def add(self, candidate: Candidate) -> None:
         """Append a candidate's record and wait until it is on the disk."""
@@ -165,10 +188,11 @@ class Store:
             if end:
                 file.seek(end - 1)
                 if file.read(1) != b"\n":
-                    self._drop_torn_line(file.fileno())
+                    end = self._drop_torn_line(file.fileno())
             file.write(candidate.model_dump_json().encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
+        self._places[candidate.id] = end
 
     def artifact_folder(self, candidate: Candidate) -> Path:
         """Give the folder of a candidate's files."""
@@ -210,6 +234,7 @@ class Store:
         path = self.folder / name
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
-    def _drop_torn_line(self, descriptor: int) -> None:
-        content = self._candidates.read_bytes()
-        os.ftruncate(descriptor, content.rfind(b"\n") + 1)
+    def _drop_torn_line(self, descriptor: int) -> int:
+        end = self._candidates.read_bytes().rfind(b"\n") + 1
+        os.ftruncate(descriptor, end)
+        return end

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from autoshrink.core import Accuracy, Candidate, Encoding, Limits, Metric, Recipe, Space, catalog_folder, names
+from autoshrink.core import Accuracy, Candidate, Encoding, Limits, Metric, Recipe, Setting, Space, catalog_folder, names
 from autoshrink.core.measurement import Measurement
 from autoshrink.search.presets import PRESETS, Preset
 from autoshrink.search.sampler import Draw, Sampler
@@ -27,8 +28,10 @@ def space(name: str) -> Space:
     return Space.read(catalog_folder("search_spaces") / f"{name}.yaml")
 
 
-def sampler(folder: Path, kind: str = "tpe", seed: int = 0) -> Sampler:
-    return Sampler(folder / "study.journal", "s", space("cnn"), anything, OBJECTIVES, kind=kind, seed=seed)  # type: ignore[arg-type]
+def sampler(folder: Path, kind: Any = "tpe", seed: int = 0, presets: Any = PRESETS) -> Sampler:
+    return Sampler(
+        folder / "study.journal", "s", space("cnn"), anything, OBJECTIVES, kind=kind, seed=seed, presets=presets
+    )
 
 
 def measured(draw: Draw, latency: float = 5e-5, accuracy: float = 0.95) -> Candidate:
@@ -62,11 +65,11 @@ def test_the_presets_are_asked_first(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["tpe", "nsga2", "gp", "random"])
 def test_every_sampler_proposes_recipes_of_the_space(kind: str, tmp_path: Path) -> None:
     asked = sampler(tmp_path, kind)
-    for _ in range(16):
+    for _ in range(13):
         proposal = asked.ask()
         assert {step.kind for step in proposal.recipe.steps} <= set(space("cnn").kinds())
         asked.tell(proposal, measured(proposal, latency=3e-5 + 1e-6 * proposal.number), LIMITS)
-    assert len(study(tmp_path).get_trials(states=[optuna.trial.TrialState.COMPLETE])) == 16
+    assert len(study(tmp_path).get_trials(states=[optuna.trial.TrialState.COMPLETE])) == 13
 
 
 def test_the_budget_and_the_floor_reach_the_study_as_constraints(tmp_path: Path) -> None:
@@ -79,6 +82,32 @@ def test_the_budget_and_the_floor_reach_the_study_as_constraints(tmp_path: Path)
     assert constraints[0] == {"accuracy": 0.0, "latency": 0.0}
     assert constraints[1] == {"accuracy": 0.0, "latency": pytest.approx(2.0)}
     assert constraints[2] == {"accuracy": pytest.approx(0.1), "latency": 0.0}
+
+
+def stopped(draw: Draw, latency: float | None, accuracy: float | None = None) -> Candidate:
+    metrics = {"size": Metric.exact(1e5, "B")} | ({"latency": Metric.exact(latency, "s")} if latency else {})
+    measurement = Measurement(metrics=metrics)
+    known = Accuracy(validation=accuracy)
+    return Candidate(id=1, recipe=draw.recipe, outcome="stopped", measurement=measurement, accuracy=known)
+
+
+@pytest.mark.parametrize(
+    ("latency", "accuracy", "values", "constraints"),
+    [
+        (3e-4, None, [0.9, 3e-4, 1e5], {"accuracy": 0.0, "latency": pytest.approx(2.0)}),
+        (5e-5, 0.7, [0.7, 5e-5, 1e5], {"accuracy": pytest.approx(0.2), "latency": 0.0}),
+        (None, 0.7, None, {}),
+    ],
+    ids=["over budget before any training", "hopeless after a rung", "a cost is not known"],
+)
+def test_a_stopped_candidate_is_told_with_what_is_known(
+    latency: float | None, accuracy: float | None, values: list[float] | None, constraints: object, tmp_path: Path
+) -> None:
+    asked = sampler(tmp_path)
+    proposal = asked.ask()
+    asked.tell(proposal, stopped(proposal, latency, accuracy), LIMITS)
+    [trial] = study(tmp_path).get_trials()
+    assert (trial.values, trial.constraints) == (values, constraints)
 
 
 @pytest.mark.parametrize("outcome", ["refused", "failed"])
@@ -102,6 +131,64 @@ def test_a_resumed_study_repeats_what_was_in_work_and_nothing_else(tmp_path: Pat
     waiting = [after.ask().recipe.key for _ in range(len(PRESETS) - 1)]
     assert lost.recipe.key in waiting
     assert done.recipe.key not in waiting
+
+
+def test_what_a_killed_driver_told_is_known_and_the_torn_rest_is_cut(tmp_path: Path) -> None:
+    first = sampler(tmp_path)
+    for _ in range(3):
+        proposal = first.ask()
+        first.tell(proposal, measured(proposal), LIMITS)
+    journal = tmp_path / "study.journal"
+    journal.write_bytes(journal.read_bytes()[:-20])
+    (tmp_path / "study.unfinished.json").write_text("[{")
+    after = sampler(tmp_path)
+    known = [trial.user_attrs["key"] for trial in study(tmp_path).get_trials()]
+    assert len(known) == 2
+    proposal = after.ask()
+    assert proposal.recipe.key not in known
+    after.tell(proposal, measured(proposal), LIMITS)
+    assert [trial.user_attrs["key"] for trial in study(tmp_path).get_trials()] == [*known, proposal.recipe.key]
+
+
+def test_a_dropped_draw_is_not_in_the_study(tmp_path: Path) -> None:
+    asked = sampler(tmp_path)
+    asked.drop(asked.ask())
+    assert study(tmp_path).get_trials() == []
+
+
+def test_siblings_differ_in_the_format_alone_and_are_asked_once(tmp_path: Path) -> None:
+    asked = sampler(tmp_path, presets=[{"channel_pruning.use": (True,), "quantization.format": ("weight_only int4",)}])
+    proposal = asked.ask()
+    count = asked.siblings(proposal)
+    others = [asked.ask().recipe for _ in range(count)]
+    formats = {(s.params["scheme"], s.params["weight_bits"]) if s else None for s in map(quantized, others)}
+    assert formats == {None, ("static", 8), ("static", 4), ("weight_only", 8)}
+    assert {tuple(step for step in recipe.steps if step.kind != "quantization") for recipe in others} == {
+        tuple(step for step in proposal.recipe.steps if step.kind != "quantization")
+    }
+    assert asked.siblings(proposal) == 0
+
+
+def test_no_more_than_six_siblings_are_asked(tmp_path: Path) -> None:
+    formats = {"kind": "quantization", "weight_bits": [32, 16, 8, 4], "scheme": ["static", "dynamic", "weight_only"]}
+    wide = Space.model_validate({"steps": [formats]})
+    asked = Sampler(tmp_path / "study.journal", "s", wide, anything, OBJECTIVES, kind="tpe", seed=0, presets=[{}])
+    assert asked.siblings(asked.ask()) == 6
+
+
+def test_a_wish_is_asked_before_the_study_suggests_and_only_once(tmp_path: Path) -> None:
+    asked = sampler(tmp_path, presets=[{}])
+    asked.ask()
+    wish = {"low_rank.use": (True,), "low_rank.rank_ratio": 0.25}
+    for _ in range(2):
+        asked.enqueue(wish)
+    asked.enqueue({})
+    wanted = draw(space("cnn"), Preset(wish), anything)
+    assert [asked.ask().recipe == wanted for _ in range(2)] == [True, False]
+
+
+def quantized(recipe: Recipe) -> Setting | None:
+    return recipe.setting("quantization")
 
 
 def test_the_same_seed_proposes_the_same(tmp_path: Path) -> None:

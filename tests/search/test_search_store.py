@@ -84,6 +84,20 @@ def test_candidates_come_back_and_the_last_record_counts(tmp_path: Path, target:
     assert store.candidates() == [candidate(0), confirmed, candidate(2)]
 
 
+def test_one_candidate_is_read_by_its_id_and_the_last_record_counts(tmp_path: Path, target: Target) -> None:
+    store = Store.create(tmp_path / "s", target)
+    for number in (0, 2, 1):
+        store.add(candidate(number))
+    confirmed = candidate(2).model_copy(update={"accuracy": Accuracy(validation=0.9, test=0.8)})
+    store.add(confirmed)
+    later = Store(store.folder)
+    assert [record.id for record in later.records()] == [0, 2, 1, 2]
+    for opened in (store, later):
+        assert [opened.candidate(number) for number in (0, 1, 2)] == [candidate(0), candidate(1), confirmed]
+        with pytest.raises(KeyError):
+            opened.candidate(3)
+
+
 @pytest.mark.parametrize("cut", [1, 10, 200])
 def test_a_torn_last_line_is_dropped_and_written_over(tmp_path: Path, target: Target, cut: int) -> None:
     store = Store.create(tmp_path / "s", target)
@@ -94,6 +108,7 @@ def test_a_torn_last_line_is_dropped_and_written_over(tmp_path: Path, target: Ta
     assert [item.id for item in store.candidates()] == [0]
     store.add(candidate(2))
     assert [item.id for item in store.candidates()] == [0, 2]
+    assert [store.candidate(number) for number in (0, 2)] == [candidate(0), candidate(2)]
 
 
 def test_a_damaged_record_in_the_middle_is_an_error_that_names_the_line(tmp_path: Path, target: Target) -> None:
