@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
@@ -11,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from autoshrink.console.tables import short_recipe, show_metric
-from autoshrink.core import Front
+from autoshrink.core import Metric, Tally
 from autoshrink.core.front import accuracy_of
 from autoshrink.search.watcher import Progress
 
@@ -46,8 +44,8 @@ class LiveView:
             self._live.update(_panel(progress))
             return
         latest = progress.latest
-        if latest is not None and latest.id != self._shown and progress.stage == "searching":
-            self._shown = latest.id
+        if latest is not None and latest.candidate.id != self._shown and progress.stage == "searching":
+            self._shown = latest.candidate.id
             self._console.print(_line(progress), highlight=False, soft_wrap=True)
         elif progress.stage.split(" (")[0] != self._stage:
             self._stage = progress.stage.split(" (")[0]
@@ -66,10 +64,10 @@ def _panel(progress: Progress) -> Group:
         left,
     )
     lines: list[object] = [head]
-    if progress.front is not None:
-        lines.append(Text(_counts(progress), style="dim"))
-        lines.append(_best(progress.front))
-    if progress.latest is not None and progress.latest.id:
+    if progress.tally is not None:
+        lines.append(Text(_counts(progress, progress.tally), style="dim"))
+        lines.append(_best(progress.tally))
+    if progress.latest is not None and progress.latest.candidate.id:
         lines.append(Text(f"latest: {_latest(progress)}", style="dim", overflow="ellipsis", no_wrap=True))
     return Group(*lines)  # type: ignore[arg-type]
 
@@ -80,35 +78,33 @@ def _line(progress: Progress) -> str:
 
 
 def _latest(progress: Progress) -> str:
-    candidate = progress.latest
-    if candidate is None or progress.front is None:
+    item = progress.latest
+    if item is None or progress.tally is None:
         return ""
-    item = next(judged for judged in progress.front.judged if judged.candidate.id == candidate.id)
+    candidate = item.candidate
     what = "the original model" if candidate.id == 0 else short_recipe(candidate)
     if candidate.outcome != "measured":
         return f"{what}: {item.state}, {(item.reason.strip().splitlines() or [''])[-1]}"
     score = accuracy_of(candidate)
     figures = [f"{score:.2%}" if score is not None and 0 <= score <= 1 else f"{score:.4g}"]
-    figures += [show_metric(candidate.metrics[name]) for name in progress.front.objectives if name in candidate.metrics]
+    figures += [show_metric(candidate.metrics[name]) for name in progress.tally.objectives if name in candidate.metrics]
     return f"{what}: {item.state.replace('_', ' ')}, {', '.join(figures)}"
 
 
-def _counts(progress: Progress) -> str:
-    front = progress.front
-    states = Counter(item.state for item in front.judged if item.candidate.id) if front else Counter[str]()
-    shown = [f"{count} {state.replace('_', ' ')}" for state, count in sorted(states.items())]
-    volume = f"hypervolume {front.hypervolume:.4f}" if front else ""
-    return ", ".join([*shown, f"{progress.running} running", volume])
+def _counts(progress: Progress, tally: Tally) -> str:
+    shown = [f"{count} {state.replace('_', ' ')}" for state, count in sorted(tally.counts.items())]
+    return ", ".join([*shown, f"{progress.running} running", f"hypervolume {tally.hypervolume:.4f}"])
 
 
-def _best(front: Front) -> Table:
+def _best(tally: Tally) -> Table:
     table = Table.grid(padding=(0, 2))
-    for objective in front.objectives:
-        best = front.best(objective)
+    for objective in tally.objectives:
+        best = tally.best(objective)
         if best is None:
             table.add_row(f"best {objective} within the limits", "none yet", "")
             continue
-        value = f"{accuracy_of(best):.2%}" if objective == "accuracy" else show_metric(best.metrics[objective])
+        figure = tally.figure(best, objective)
+        value = show_metric(figure) if isinstance(figure, Metric) else f"{figure:.2%}"
         table.add_row(f"best {objective} within the limits", value, f"candidate {best.id}")
     return table
 

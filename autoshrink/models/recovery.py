@@ -34,17 +34,23 @@ class Recovery:
 
 @dataclass(frozen=True)
 class Rung:
-    """A part of a recovery after which a candidate can be judged: a share of the training split and of the epochs."""
+    """A part of a recovery after which a candidate can be judged.
+
+    It has a share of the training split, of the epochs and of the learning rate: a short training at the full rate
+    undoes more of a good start than it has time to mend.
+    """
 
     share: float
     epochs: float
+    rate: float = 1.0
 
     def of(self, recovery: Recovery) -> Recovery:
         """Shorten a recovery to this rung; an epoch is the least."""
-        return replace(recovery, epochs=max(1, round(self.epochs * recovery.epochs)))
+        epochs = max(1, round(self.epochs * recovery.epochs))
+        return replace(recovery, epochs=epochs, learning_rate=self.rate * recovery.learning_rate)
 
 
-RUNGS = (Rung(0.25, 0.5), Rung(1.0, 1.0))
+RUNGS = (Rung(0.25, 0.5, 0.4), Rung(1.0, 1.0))
 """Every recovery goes through these: an eighth of the work on a coreset, which tells the hopeless apart, then all.
 
 References:

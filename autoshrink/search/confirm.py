@@ -16,9 +16,8 @@ def measure_original(session: Session) -> Compressed:
         Its artifact, the reference that every candidate is timed in turn with.
     """
     session.show("measuring the original model")
-    known = session.known.get(0)
-    if known is not None:
-        return session.stored(known)
+    if session.tally is not None:
+        return session.stored(session.original)
     made: Compressed = session.result(session.pool.compress(Recipe()), "the original model can't be exported")
     measured = session.on_device(lambda: session.pool.measure(made))
     seconds = {**made.seconds, **measured.seconds}
@@ -32,7 +31,7 @@ def confirm_front(session: Session, reference: Compressed) -> Front:
 
     What breaks a limit then is off the front, and what was behind it is confirmed in its place.
     """
-    _confirm(session, session.known[0], None)
+    _confirm(session, session.original, None)
     while True:
         front = session.front()
         waiting = [member for member in front.members if member.accuracy.test is None]
@@ -47,7 +46,7 @@ def _confirm(session: Session, candidate: Candidate, reference: Compressed | Non
     if candidate.accuracy.test is not None:
         return
     made = session.stored(candidate)
-    original = session.known[0].measurement if reference else None
+    original = session.original.measurement if reference else None
     splits = ("validation", "test")
     measured = session.on_device(lambda: session.pool.measure(made, reference, original, splits))
     session.clock.add(measured.seconds)

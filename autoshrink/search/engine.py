@@ -12,7 +12,6 @@ from autoshrink.search.flight import Flight, Sketch, Step
 from autoshrink.search.funnel import Funnel
 from autoshrink.search.reach import Reach, measure_reach
 from autoshrink.search.report import blind, limits_for
-from autoshrink.search.results import best_results, keep_result
 from autoshrink.search.sampler import Draw, Sampler
 from autoshrink.search.session import TRIES, Session
 from autoshrink.search.workers import Answer, Work
@@ -34,8 +33,8 @@ def search(session: Session, accepts: Callable[[Encoding], str]) -> Front:
         AutoshrinkError: the first five candidates or ten in a row failed.
     """
     reference = measure_original(session)
-    limits = limits_for(session.target, session.known[0])  # a floor above the original's accuracy ends here
-    session.tracking.start(session.store.read_json("hardware.json"), session.known[0])
+    limits = limits_for(session.target, session.original)  # a floor above the original's accuracy ends here
+    session.tracking.start(session.store.read_json("hardware.json"), session.original)
     reach = measure_reach(session, accepts, reference, limits)
     if reach.impossible(limits):
         return _nothing_in_reach(session, reach, limits)
@@ -49,7 +48,7 @@ def _nothing_in_reach(session: Session, reach: Reach, limits: Limits) -> Front:
     reason = "; ".join(reach.impossible(limits))
     for recipe, measurement in reach.measured:
         if recipe.key not in session.by_key:
-            number = max(session.known) + 1
+            number = session.last + 1
             stopped = Candidate(id=number, recipe=recipe, outcome="stopped", reason=reason, measurement=measurement)
             session.finish(stopped)
     return session.front()
@@ -61,7 +60,7 @@ class _Exploration:
     def __init__(self, session: Session, accepts: Callable[[Encoding], str], reference: work.Compressed) -> None:
         self._session = session
         self._reference = reference
-        self._original = session.known[0]
+        self._original = session.original
         self._limits = limits_for(session.target, self._original)
         self._funnel = Funnel(self._limits, session.target.metrics, self._original)
         self._flights: dict[int, Flight] = {}
@@ -82,7 +81,7 @@ class _Exploration:
                 kind=settings.sampler,
                 seed=settings.seed,
             )
-            for result in best_results(session.cache, session.place, self._limits, session.target):
+            for result in session.reuse.best_results(session.target, self._limits):
                 self._sampler.recall(result.params, result.candidate.key)
 
     def run(self) -> None:
@@ -123,9 +122,9 @@ class _Exploration:
         if draw is None:
             self._exhausted |= wanted > 0
             return False
-        flight = Flight(max([*self._session.known, *self._flights]) + 1, draw)
+        flight = Flight(max([self._session.last, *self._flights]) + 1, draw)
         self._flights[flight.id] = flight
-        known = self._session.sketch(flight.skeleton) if flight.recovers else None
+        known = self._session.reuse.sketch(flight.skeleton) if flight.recovers else None
         if known is not None:
             self._cost_known(flight, known)
         else:
@@ -137,9 +136,9 @@ class _Exploration:
         in_work = {flight.recipe.key for flight in self._flights.values()}
         for _ in range(_REPEATS):
             draw = self._sampler.ask()
-            known = session.by_key.get(draw.recipe.key)
+            known = session.candidate(draw.recipe.key)
             if known is not None:
-                self._sampler.tell(draw, blind(session.known[known]), self._limits)
+                self._sampler.tell(draw, blind(known), self._limits)
             elif draw.recipe.key in in_work:
                 self._sampler.drop(draw)
             else:
@@ -148,16 +147,18 @@ class _Exploration:
 
     def _train_best(self) -> bool:
         """Start the training that is foretold to add most to the front; what is hopeless by now is given up."""
-        front = self._session.front()
+        tally = self._session.tally
+        if tally is None or not self._ready:
+            return False
         for flight in list(self._ready):
-            if reason := self._funnel.hopeless(flight, front):
+            if reason := self._funnel.hopeless(flight, tally):
                 self._ready.remove(flight)
                 self._finish(flight, flight.candidate("stopped", reason))
         in_training = {flight.prefix for flight, step in self._running.values() if step == "train"}
         free = [flight for flight in self._ready if flight.prefix not in in_training]
         if not free:
             return False
-        best = max(free, key=lambda flight: (self._funnel.gain(flight, front), -flight.id))
+        best = max(free, key=lambda flight: (self._funnel.gain(flight, tally), -flight.id))
         self._ready.remove(best)
         self._hand_out(best, "train")
         return True
@@ -167,7 +168,7 @@ class _Exploration:
         if step == "shape":
             ref = pool.compress(recipe, 0)
         elif step == "train":
-            start = self._session.recovered(flight.prefix)
+            start = self._session.reuse.recovered(flight.prefix)
             flight.since = start[0] if start else 0
             flight.rungs = max(flight.since, self._funnel.rungs(flight))
             ref = pool.compress(recipe, flight.rungs, start)
@@ -177,7 +178,9 @@ class _Exploration:
 
     def _measure(self, flight: Flight, step: Step) -> Work:
         pool = self._session.pool
-        if (step == "score" and not flight.complete) or self._session.alike(flight.artifact.structure) is not None:
+        if (step == "score" and not flight.complete) or self._session.reuse.alike(
+            flight.artifact.structure
+        ) is not None:
             return pool.measure(flight.built, wants=())
         return pool.measure(flight.built, self._reference, self._original.measurement)
 
@@ -217,14 +220,14 @@ class _Exploration:
 
     def _keep_shape(self, flight: Flight, made: work.Compressed) -> None:
         flight.made = made
-        if self._session.alike(made.artifact.structure) is not None:
+        if self._session.reuse.alike(made.artifact.structure) is not None:
             self._hand_out(flight, "cost")  # its like was measured: only its answers are missing, not the device
         else:
             self._shaped.append(flight)
 
     def _keep_cost(self, flight: Flight, measured: work.Measured) -> None:
         made = flight.built
-        figures = flight.figures(measured, self._session.alike(made.artifact.structure))
+        figures = flight.figures(measured, self._session.reuse.alike(made.artifact.structure))
         metrics, conditions = figures.measurement.metrics, figures.measurement.conditions
         noisy = not conditions.get("quiet", True) and not flight.tries
         if noisy and self._funnel.over_budget(metrics) and self._funnel.doubtful(metrics):
@@ -237,7 +240,7 @@ class _Exploration:
             accuracy=measured.accuracy.validation,
             facts=made.facts,
         )
-        self._session.keep_sketch(flight.skeleton, sketch)
+        self._session.reuse.keep_sketch(flight.skeleton, sketch)
         if flight.recovers:
             self._cost_known(flight, sketch)
         else:
@@ -255,7 +258,7 @@ class _Exploration:
     def _keep_training(self, flight: Flight, made: work.Compressed) -> None:
         flight.made = made
         if made.recovered is not None and flight.rungs > flight.since:
-            self._session.keep_recovered(flight.prefix, flight.rungs, made.recovered)
+            self._session.reuse.keep_recovered(flight.prefix, flight.rungs, made.recovered)
             self._funnel.trained(flight, made.seconds["train"])
         self._hand_out(flight, "score")
 
@@ -268,7 +271,7 @@ class _Exploration:
             self._ready.append(flight)
             return
         self._funnel.learn(flight)
-        figures = flight.figures(measured, self._session.alike(made.artifact.structure))
+        figures = flight.figures(measured, self._session.reuse.alike(made.artifact.structure))
         if self._funnel.near(flight):
             self._sampler.siblings(flight.draw)
         self._finish(flight, self._session.record(flight.id, flight.recipe, made, figures, flight.seconds))
@@ -276,13 +279,8 @@ class _Exploration:
     def _finish(self, flight: Flight, candidate: Candidate) -> None:
         del self._flights[flight.id]
         self._session.finish(candidate)
-        keep_result(self._session.cache, self._session.place, flight.draw.params, candidate)
+        self._session.reuse.keep_result(flight.draw.params, candidate)
         self._sampler.tell(flight.draw, blind(candidate), self._limits)
-        self._stop_when_all_fail()
-
-    def _stop_when_all_fail(self) -> None:
-        tried = self._session.candidates[1:]
-        for group, size, words in ((tried[:5], 5, "the first five candidates"), (tried[-10:], 10, "ten in a row")):
-            if len(group) == size and all(candidate.outcome == "failed" for candidate in group):
-                reason = tried[-1].reason.strip()
-                raise AutoshrinkError(f"{words} failed, and the search stops; the last one:\n{reason}")
+        if words := self._session.all_fail():
+            reason = candidate.reason.strip()
+            raise AutoshrinkError(f"{words} failed, and the search stops; the last one:\n{reason}")

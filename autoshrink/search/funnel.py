@@ -5,9 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping, Sequence
 
-import moocore
-
-from autoshrink.core import Accuracy, Candidate, Front, Limits, Measurement, Metric, Recipe
+from autoshrink.core import Accuracy, Candidate, Limits, Measurement, Metric, Recipe, Tally
 from autoshrink.models.recovery import RUNGS
 from autoshrink.search.flight import Flight
 from autoshrink.search.forecast import Clues, Expected, Forecast
@@ -39,7 +37,7 @@ class Funnel:
         broken = [name for name in self._limits.excess(_imagined(measurement, None)) if name != "accuracy"]
         return all(name in measurement and measurement[name].low <= self._limits.costs[name] for name in broken)
 
-    def hopeless(self, flight: Flight, front: Front) -> str:
+    def hopeless(self, flight: Flight, tally: Tally) -> str:
         """Say why the rest of a recovery would be wasted, as far as that is certain; empty when it isn't."""
         expected = self.expected(flight)
         if expected.best < self._limits.floor:
@@ -47,23 +45,18 @@ class Funnel:
                 f"{_known(flight)} to end at {expected.value:.4g} and at best at {expected.best:.4g}, below the floor "
                 f"{self._limits.floor:.4g}"
             )
-        own = self._point(flight, expected.best, best=True)
-        for member in front.members:
-            if all(theirs <= mine for theirs, mine in zip(front.point(member), own, strict=True)):
-                return f"{_known(flight)} to end at {expected.value:.4g}: candidate {member.id} is better in everything"
-        return ""
+        better = tally.surpassed(self._point(flight, expected.best, best=True))
+        if better is None:
+            return ""
+        return f"{_known(flight)} to end at {expected.value:.4g}: candidate {better.id} is better in everything"
 
-    def gain(self, flight: Flight, front: Front) -> float:
+    def gain(self, flight: Flight, tally: Tally) -> float:
         """Give the hypervolume that a candidate is foretold to add to the front, between its mean and its best."""
         expected = self.expected(flight)
         hoped = (expected.value + expected.best) / 2
         if hoped < self._limits.floor:
             return hoped - self._limits.floor  # all below the floor: the nearest first
-        ones = [1.0] * len(self._objectives)
-        points = [[min(x, 1.0) for x in front.point(member)] for member in front.members]
-        own = [min(x, 1.0) for x in self._point(flight, hoped, best=False)]
-        before = float(moocore.hypervolume(points, ref=ones)) if points else 0.0
-        return float(moocore.hypervolume([*points, own], ref=ones)) - before
+        return tally.gain(self._point(flight, hoped, best=False))
 
     def expected(self, flight: Flight) -> Expected:
         """Foretell a candidate's accuracy after all of its recovery."""
@@ -102,7 +95,7 @@ class Funnel:
         if best:
             metrics = {name: metric.model_copy(update={"value": metric.low}) for name, metric in metrics.items()}
         candidate = _imagined(metrics, accuracy)
-        return Front(objectives=self._objectives, limits=self._limits, judged=()).point(candidate)
+        return [self._limits.scaled(candidate, name) for name in self._objectives]
 
 
 def _imagined(metrics: Mapping[str, Metric], accuracy: float | None) -> Candidate:

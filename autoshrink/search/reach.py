@@ -60,7 +60,7 @@ def measure_reach(session: Session, accepts: Accepts, reference: work.Compressed
 def _measure(session: Session, accepts: Accepts, reference: work.Compressed, limits: Limits) -> Reach:
     session.show("measuring what the space can reach")
     begun = time.monotonic()
-    space, original = session.target.search.space, session.known[0]
+    space, original = session.target.search.space, session.original
     waiting = corners(space, accepts)
     reach = _reach([], original)
     shaping: dict[Work, Recipe] = {}

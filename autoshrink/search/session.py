@@ -6,13 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from autoshrink.core import AutoshrinkError, Candidate, DeviceError, Front, Recipe, SpecError, Target
-from autoshrink.models.recovery import RUNGS
+from autoshrink.core import AutoshrinkError, Candidate, DeviceError, Front, Judged, Recipe, SpecError, Tally, Target
+from autoshrink.core.candidate import Outcome
 from autoshrink.search import work
-from autoshrink.search.cache import Cache
 from autoshrink.search.clock import Clock
-from autoshrink.search.flight import Sketch
-from autoshrink.search.report import front_of
+from autoshrink.search.report import front_of, limits_for
+from autoshrink.search.reuse import Reuse
 from autoshrink.search.store import Store
 from autoshrink.search.watcher import Progress, Silent, Watcher
 from autoshrink.search.workers import Pool, Work
@@ -39,7 +38,7 @@ class Session:
 
     target: Target
     store: Store
-    cache: Cache
+    reuse: Reuse
     pool: Pool
     tracking: Tracking
     watcher: Watcher = field(default_factory=Silent)
@@ -50,26 +49,53 @@ class Session:
 
     def __post_init__(self) -> None:
         self.clock = Clock(self.store.read_json("seconds.json"))
-        self.known = {candidate.id: candidate for candidate in self.store.candidates()}
-        self.by_key = {candidate.key: candidate.id for candidate in self.known.values()}
-        self.place = (self.store.read_json("hardware.json") or {}).get("key", "")
-        self._alike: dict[str, Sketch] = {}
-        self._latest: Candidate | None = None
+        self.by_key: dict[str, int] = {}
+        """Every recipe that is finished, with its candidate's number."""
+        self.last = 0
+        """The highest number of a candidate."""
+        self.tally: Tally | None = None
+        """The standing of what is finished; None before the original model is measured."""
+        self._original: Candidate | None = None
+        self._outcomes: list[Outcome] = []
+        self._latest: Judged | None = None
         self._stage = ""
+        for candidate in self.store.candidates():
+            self._take(candidate)
 
     @property
-    def candidates(self) -> list[Candidate]:
-        """All finished candidates; the first is the original model."""
-        return [self.known[number] for number in sorted(self.known)]
+    def original(self) -> Candidate:
+        """The original model.
+
+        Raises:
+            AutoshrinkError: it was not measured yet.
+        """
+        if self._original is None:
+            raise AutoshrinkError("the original model was not measured: run the search again with --resume")
+        return self._original
 
     @property
     def tried(self) -> int:
         """How many recipes have been tried, the original not counted."""
-        return max(len(self.known) - 1, 0)
+        return max(len(self.by_key) - 1, 0)
 
     def front(self) -> Front:
-        """Judge what is finished."""
-        return front_of(self.target, self.candidates)
+        """Judge what is finished, from the records."""
+        return front_of(self.target, self.store.candidates())
+
+    def candidate(self, key: str) -> Candidate | None:
+        """Look up the finished candidate of a recipe, by its key."""
+        number = self.by_key.get(key)
+        return self.store.candidate(number) if number is not None else None
+
+    def all_fail(self) -> str:
+        """Say so when the first five candidates or ten in a row failed; empty when not."""
+        for group, size, words in (
+            (self._outcomes[:5], 5, "the first five candidates"),
+            (self._outcomes[-10:], 10, "ten in a row"),
+        ):
+            if group == ["failed"] * size:
+                return words
+        return ""
 
     def keep_time(self) -> None:
         """Write down where the time went, so that a resumed search adds to it."""
@@ -78,10 +104,22 @@ class Session:
     def finish(self, candidate: Candidate) -> None:
         """Keep a finished candidate, or a newer version of it."""
         self.store.add(candidate)
-        self.known[candidate.id] = self._latest = candidate
-        self.by_key[candidate.key] = candidate.id
+        self._take(candidate)
         if candidate.id:
             self.tracking.log(candidate)
+
+    def _take(self, candidate: Candidate) -> None:
+        if candidate.id and candidate.key not in self.by_key:
+            self._outcomes.append(candidate.outcome)
+        self.by_key[candidate.key] = candidate.id
+        self.last = max(self.last, candidate.id)
+        if candidate.id == 0:
+            # What the original scores moves the limits, and with them where everybody stands.
+            self._original = candidate
+            limits = limits_for(self.target, candidate)
+            self.tally = Tally(self.target.metrics, limits, self.store.records())
+        if self.tally is not None:
+            self._latest = self.tally.add(candidate)
 
     def record(
         self, number: int, recipe: Recipe, made: work.Compressed, measured: work.Measured, seconds: dict[str, float]
@@ -98,35 +136,6 @@ class Session:
             facts=made.facts,
             seconds=seconds,
         )
-
-    def sketch(self, skeleton: str) -> Sketch | None:
-        """Look up what an untrained recipe costs, by its key; this search or an earlier one measured it here."""
-        kept = self.cache.read("costs", f"{self.place}-{skeleton}.json")
-        return Sketch.model_validate_json(kept) if kept is not None else None
-
-    def alike(self, structure: str) -> Sketch | None:
-        """Look up what an artifact of this structure costs."""
-        return self._alike.get(structure) if structure else None
-
-    def keep_sketch(self, skeleton: str, sketch: Sketch) -> None:
-        """Keep what an untrained recipe costs on this device."""
-        self._alike.setdefault(sketch.artifact.structure, sketch)
-        self.cache.keep("costs", f"{self.place}-{skeleton}.json", sketch.model_dump_json().encode())
-
-    def recovered(self, prefix: str) -> tuple[int, bytes] | None:
-        """Look up the furthest weights of a structure and its recovery, and how many rungs they have behind them."""
-        for rungs in range(len(RUNGS), 0, -1):
-            kept = self.cache.read("weights", self._weights(prefix, rungs))
-            if kept is not None:
-                return rungs, kept
-        return None
-
-    def keep_recovered(self, prefix: str, rungs: int, weights: bytes) -> None:
-        """Keep the weights that some rungs of a recovery gave."""
-        self.cache.keep("weights", self._weights(prefix, rungs), weights)
-
-    def _weights(self, prefix: str, rungs: int) -> str:
-        return f"{prefix}-{self.target.search.seed}-{rungs}.safetensors"
 
     def stored(self, candidate: Candidate) -> work.Compressed:
         """Read a candidate's artifact back.
@@ -189,7 +198,7 @@ class Session:
                 running=self.running,
                 elapsed=self.clock.elapsed,
                 left=self._left(self.tried),
-                front=self.front() if self.known else None,
+                tally=self.tally,
                 latest=self._latest,
                 reach=self.reach,
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from autoshrink.core import Candidate, Front
+from autoshrink.core import Judged, Tally
 
 __all__ = ["Progress", "Silent", "Watcher"]
 
@@ -22,8 +22,10 @@ class Progress:
     """Seconds since the search was started or resumed."""
     left: float | None
     """Seconds until the end, estimated; None while nothing is known."""
-    front: Front | None
-    latest: Candidate | None = None
+    tally: Tally | None
+    """The standing of what is finished; None before the original model is measured."""
+    latest: Judged | None = None
+    """What was finished last."""
     reach: str = ""
     """What the space can reach on the target, in words; empty until it is known."""
 

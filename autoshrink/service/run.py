@@ -13,6 +13,7 @@ from autoshrink.devices.registry import device
 from autoshrink.search.cache import Cache
 from autoshrink.search.engine import search
 from autoshrink.search.report import front_of, report
+from autoshrink.search.reuse import Reuse
 from autoshrink.search.session import Session
 from autoshrink.search.store import Store
 from autoshrink.search.watcher import Silent, Watcher
@@ -79,16 +80,18 @@ def run(
 
     with store.locked():
         tracker = Tracker(store.folder, target, store.name, uri)
-        store.write_json("hardware.json", fingerprint(runtime, place, target.hardware))
+        about = fingerprint(runtime, place, target.hardware)
+        store.write_json("hardware.json", about)
         pool = Pool(target, target.search.workers, address)
         cache = Cache(store.folder.parent, workload_of(target).key)
         cache.trim()
-        session = Session(target, store, cache, pool, tracker, watcher or Silent())
+        reuse = Reuse(cache, about["key"], target.search.seed)
+        session = Session(target, store, reuse, pool, tracker, watcher or Silent())
         interrupted = False
         try:
             front = search(session, accepts)
         except KeyboardInterrupt:
-            if not session.known:
+            if session.tally is None:
                 raise
             interrupted, front = True, session.front()
         finally:

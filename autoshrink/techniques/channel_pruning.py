@@ -24,14 +24,16 @@ class ChannelPruning(Technique):
     """Removes whole channels, so that the model stays dense and gets narrower.
 
     Channels that residual connections, depthwise convolutions or attention heads couple are removed together. Inputs
-    and outputs keep their widths, and so do layers whose widths the model's own code fixes. The running statistics of
-    batch norms are estimated again on the calibration data.
+    and outputs keep their widths, and so do layers whose widths the model's own code fixes. The layers that lost inputs
+    are fitted to what they gave in the original, on the calibration data and without a gradient step, and the running
+    statistics of batch norms are estimated again.
 
     References:
         Fang et al. 2023, "DepGraph: Towards Any Structural Pruning" (the coupled groups, by Torch-Pruning);
         Li et al. 2017, "Pruning Filters for Efficient ConvNets" (l1, l2);
         Molchanov et al. 2019, "Importance Estimation for Neural Network Pruning" (taylor);
-        LeCun et al. 1989, "Optimal Brain Damage" (hessian: the diagonal of the empirical Fisher information).
+        LeCun et al. 1989, "Optimal Brain Damage" (hessian: the diagonal of the empirical Fisher information);
+        He et al. 2017, "Channel Pruning for Accelerating Very Deep Neural Networks" (reconstruct).
     """
 
     kind: ClassVar[str] = "channel_pruning"
@@ -51,6 +53,8 @@ class ChannelPruning(Technique):
     """Widths become a multiple of this: kernels work on blocks, of 4 channels in int8 and of 8 or 16 in float."""
     steps: Annotated[int, Field(ge=1, le=32)] = 1
     """Rounds of removing, between which the remaining channels are scored again."""
+    reconstruct: bool = True
+    """Whether the weights that remain are fitted to the original's activations on the calibration data."""
 
     def label(self) -> str:
         """Say what it does, and how much of it."""
@@ -65,29 +69,37 @@ class ChannelPruning(Technique):
         from autoshrink.techniques._torch import channels
         from autoshrink.techniques._torch.layers import outputs
         from autoshrink.techniques._torch.norms import recalibrate
+        from autoshrink.techniques._torch.reconstruction import Counterpart, reconstruct
 
         example = context.workload.example
         shapes = [tensor.shape for tensor in outputs(model, example)]
-        pruned = self._remove(copy.deepcopy(model), context, shapes, frozenset())
-        if pruned is None:
+        pruned = copy.deepcopy(model)
+        kept = self._remove(pruned, context, shapes, frozenset())
+        if kept is None:
             # Some widths are fixed by the model's own code: find these groups and leave them alone.
             fixed = channels.fixed_roots(model, example, shapes)
-            pruned = self._remove(copy.deepcopy(model), context, shapes, fixed)
-        if pruned is None:
+            pruned = copy.deepcopy(model)
+            kept = self._remove(pruned, context, shapes, fixed)
+        if kept is None:
             raise Refusal("channel_pruning: the model fails with fewer channels, whichever layers are spared")
-        recalibrate(pruned, context.workload.calibration)
+        if self.reconstruct:
+            counterparts = {name: Counterpart(name, left) for name, left in kept.items()}
+            pruned = reconstruct(pruned, model, counterparts, context.workload.calibration, context.workload.task)
+        else:
+            recalibrate(pruned, context.workload.calibration)
         for parameter in pruned.parameters():
             parameter.grad = None
         return pruned
 
     def _remove(
         self, model: nn.Module, context: Context, shapes: list[Size], fixed: frozenset[str]
-    ) -> nn.Module | None:
-        # None: the model does not give outputs of these shapes any more.
+    ) -> dict[str, list[int]] | None:
+        # The output channels that are left of each layer that lost some; None: the outputs' shapes changed.
         from autoshrink.techniques._torch import channels
         from autoshrink.techniques._torch.norms import recalibrate
 
         initial: dict[str, int] = {}
+        kept: dict[str, list[int]] = {}
         removed = 0
         for step in range(1, self.steps + 1):
             graph, found = channels.coupled_channels(model, context.workload.example)
@@ -98,9 +110,10 @@ class ChannelPruning(Technique):
             importance = self._importance(model, context)
             scores = [group.score(importance) for group in groups]
             for group, units in zip(groups, channels.select(groups, scores, initial, self._limits(step)), strict=True):
+                removed += len(units)
                 if units:
-                    channels.remove(graph, group, units)
-                    removed += len(units)
+                    for name, left in channels.remove(graph, group, units).items():
+                        kept[name] = [kept[name][index] for index in left] if name in kept else left
             if not channels.gives(model, context.workload.example, shapes):
                 return None
             if step < self.steps:
@@ -111,7 +124,7 @@ class ChannelPruning(Technique):
                 f"channel_pruning: a ratio of {self.ratio:.3g} removes no channel when widths ({widths}) "
                 f"are rounded to multiples of {self.round_to}"
             )
-        return model
+        return kept
 
     def _limits(self, step: int) -> Limits:
         from autoshrink.techniques._torch.channels import Limits

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
@@ -43,6 +44,8 @@ class LowRank(Technique):
     """Share of the squared singular values that is kept; each layer gets the lowest rank that does."""
     decomposition: Literal["tucker", "svd"] = "tucker"
     """Of convolutions with a spatial kernel: ``tucker`` is 1×1, spatial, 1×1; ``svd`` is spatial, 1×1."""
+    reconstruct: bool = True
+    """Whether the last factors are fitted to the original's activations on the calibration data."""
 
     @model_validator(mode="after")
     def _one_rule(self) -> Self:
@@ -62,17 +65,21 @@ class LowRank(Technique):
         """
         from autoshrink.techniques._torch.factors import called_layers, factorize, replace
         from autoshrink.techniques._torch.norms import recalibrate
+        from autoshrink.techniques._torch.reconstruction import Counterpart, reconstruct
 
+        original = copy.deepcopy(model) if self.reconstruct else model
         layers = called_layers(model, context.workload.example)
-        replaced = 0
+        counterparts = {}
         for layer in layers:
             factors = factorize(layer, self.decomposition, self._rank)
             if factors is not None:
                 replace(model, layer.name, factors)
-                replaced += 1
-        if not replaced:
+                counterparts[f"{layer.name}.{len(factors) - 1}"] = Counterpart(layer.name)
+        if not counterparts:
             rule = f"rank_ratio {self.rank_ratio:.3g}" if self.rank_ratio is not None else f"energy {self.energy:.3g}"
             raise Refusal(f"low_rank: at {rule} none of {len(layers)} linear layers and convolutions gets cheaper")
+        if self.reconstruct:
+            return reconstruct(model, original, counterparts, context.workload.calibration, context.workload.task)
         recalibrate(model, context.workload.calibration)
         return model
 

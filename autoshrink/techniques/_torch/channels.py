@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from autoshrink.core import Refusal
 from autoshrink.models.splits import Split
-from autoshrink.techniques._torch.layers import outputs, shared_parameters
+from autoshrink.techniques._torch.layers import is_plain, outputs, shared_parameters
 
 __all__ = ["Channels", "Limits", "coupled_channels", "fixed_roots", "gives", "remove", "select"]
 
@@ -207,11 +207,23 @@ def _rounded(channels: Channels, keep: int, least: int, round_to: int) -> int:
     return min(nearest, channels.units)
 
 
-def remove(graph: torch_pruning.DependencyGraph, channels: Channels, units: Sequence[int]) -> None:
-    """Remove units of a group from every layer that is coupled by it."""
+def remove(graph: torch_pruning.DependencyGraph, channels: Channels, units: Sequence[int]) -> dict[str, list[int]]:
+    """Remove units of a group from every layer that is coupled by it.
+
+    Returns:
+        Of each linear layer and convolution that lost outputs: those of its output channels that are left.
+    """
     indices = [unit + head * channels.units for head in range(channels.heads) for unit in units]
     root = channels.group[0].dep
-    graph.get_pruning_group(root.target.module, root.handler, sorted(indices)).prune()
+    group = graph.get_pruning_group(root.target.module, root.handler, sorted(indices))
+    left = {}
+    for dep, dropped in group:
+        module = dep.target.module
+        if graph.is_out_channel_pruning_fn(dep.handler) and is_plain(module):
+            gone = set(dropped)
+            left[graph._module2name[module]] = [index for index in range(len(module.weight)) if index not in gone]
+    group.prune()
+    return left
 
 
 def gives(model: nn.Module, example: Split, shapes: Sequence[torch.Size]) -> bool:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from autoshrink.models.splits import Split
-from autoshrink.techniques._torch.layers import outputs, shared_parameters
+from autoshrink.techniques._torch.layers import is_plain, outputs, shared_parameters
 
 __all__ = ["Layer", "LowRankLinear", "RankRule", "called_layers", "factorize", "replace"]
 
@@ -21,7 +21,6 @@ RankRule: TypeAlias = Callable[[Tensor], int]
 _MINOR = 0.1
 """Share of the model's parameters."""
 _THIN = 32
-_PLAIN = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 class LowRankLinear(nn.Sequential):
@@ -77,7 +76,7 @@ def called_layers(model: nn.Module, example: Split) -> list[Layer]:
     hooks = [
         module.register_forward_hook(record(name))
         for name, module in model.named_modules()
-        if _is_plain(module) and id(module.weight) not in shared
+        if is_plain(module) and id(module.weight) not in shared
     ]
     try:
         # With gradients, since attention's fused kernel skips the modules without them.
@@ -207,9 +206,3 @@ def _cheaper(factors: nn.Sequential, layer: Layer) -> bool:
 
 def _positions(tensor: Tensor, spatial: bool) -> int:
     return math.prod(tensor.shape[2:] if spatial else tensor.shape[1:-1])
-
-
-def _is_plain(module: nn.Module) -> bool:
-    # A subclass may compute something else in a forward() of its own.
-    kind = next((kind for kind in _PLAIN if isinstance(module, kind)), None)
-    return kind is not None and type(module).forward is kind.forward and getattr(module, "groups", 1) == 1

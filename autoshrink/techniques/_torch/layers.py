@@ -11,9 +11,10 @@ from torch.nn.utils import parametrize
 
 from autoshrink.models.splits import Split
 
-__all__ = ["Weight", "bake", "outputs", "shared_parameters", "weights"]
+__all__ = ["Weight", "bake", "is_plain", "outputs", "shared_parameters", "weights"]
 
 _TYPES = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d, nn.Linear)
+_PLAIN = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,13 @@ def weights(model: nn.Module) -> list[Weight]:
             if isinstance(value, Tensor) and value.is_floating_point() and id(value) not in shared:
                 found.append(Weight(name, module, attribute))
     return found
+
+
+def is_plain(module: nn.Module) -> bool:
+    """Whether a module is a linear layer or an ungrouped convolution, and computes nothing else."""
+    # A subclass may compute something else in a forward() of its own.
+    kind = next((kind for kind in _PLAIN if isinstance(module, kind)), None)
+    return kind is not None and type(module).forward is kind.forward and getattr(module, "groups", 1) == 1
 
 
 def outputs(model: nn.Module, example: Split) -> list[Tensor]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -12,7 +14,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights, fuse_linear_bn_weights
 from autoshrink.models.splits import Split, forward
 from autoshrink.techniques._torch.layers import outputs, shared_parameters
 
-__all__ = ["fold", "recalibrate"]
+__all__ = ["adapting", "fold", "recalibrate"]
 
 _BATCH = 64
 _TOLERANCE = 1e-3
@@ -26,25 +28,38 @@ def recalibrate(model: nn.Module, calibration: Split) -> None:
     References:
         Li et al. 2020, "EagleEye: Fast Sub-net Evaluation for Efficient Neural Network Pruning", adaptive batch norm.
     """
-    norms = [
-        module
-        for module in model.modules()
-        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.track_running_stats
-    ]
-    if not norms or len(calibration) < 2:
+    if not _norms(model) or len(calibration) < 2:
         return
+    with adapting(model):
+        for batch in calibration.batches(_BATCH):
+            if len(batch) > 1:  # one example has no variance
+                forward(model, batch)
+
+
+@contextmanager
+def adapting(model: nn.Module) -> Iterator[None]:
+    """Let batch norms normalize by, and take over, the plain average of the statistics of the batches that pass."""
+    norms = _norms(model)
     momenta = [norm.momentum for norm in norms]
     model.eval()
     for norm in norms:
         norm.reset_running_stats()
-        norm.momentum = None  # a plain average over all batches
+        norm.momentum = None
         norm.train()
-    for batch in calibration.batches(_BATCH):
-        if len(batch) > 1:  # one example has no variance
-            forward(model, batch)
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
-        norm.eval()
+    try:
+        yield
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+            norm.eval()
+
+
+def _norms(model: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]:
+    return [
+        module
+        for module in model.modules()
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.track_running_stats
+    ]
 
 
 def fold(model: nn.Module, example: Split) -> nn.Module:

@@ -1,0 +1,97 @@
+"""What a search takes over from earlier ones of the same model, and leaves for the next: costs, weights, results."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import islice
+
+from autoshrink.core import Candidate, Limits, Target, judge
+from autoshrink.core.documents import Frozen
+from autoshrink.core.recipe import Scalar
+from autoshrink.models.recovery import RUNGS
+from autoshrink.search.cache import Cache
+from autoshrink.search.flight import Sketch
+
+__all__ = ["Result", "Reuse"]
+
+_MOST = 1000
+"""Of the latest results so many are looked at."""
+
+
+class Result(Frozen):
+    """What an earlier search measured, and what the sampler has to choose for its recipe."""
+
+    params: dict[str, Scalar]
+    candidate: Candidate
+
+
+class Reuse:
+    """Looks up and keeps, by what made it: recipe, device and seed."""
+
+    def __init__(self, cache: Cache, place: str, seed: int) -> None:
+        """Begin.
+
+        Args:
+            cache: the model's.
+            place: the key of the device's fingerprint, without which no cost counts.
+            seed: the recovery's.
+        """
+        self._cache = cache
+        self._place = place
+        self._seed = seed
+        self._alike: dict[str, Sketch] = {}
+
+    def sketch(self, skeleton: str) -> Sketch | None:
+        """Look up what an untrained recipe costs, by its key."""
+        kept = self._cache.read("costs", f"{self._place}-{skeleton}.json")
+        return Sketch.model_validate_json(kept) if kept is not None else None
+
+    def alike(self, structure: str) -> Sketch | None:
+        """Look up what an artifact of this structure costs, if this search measured one."""
+        return self._alike.get(structure) if structure else None
+
+    def keep_sketch(self, skeleton: str, sketch: Sketch) -> None:
+        """Keep what an untrained recipe costs on this device."""
+        self._alike.setdefault(sketch.artifact.structure, sketch)
+        self._cache.keep("costs", f"{self._place}-{skeleton}.json", sketch.model_dump_json().encode())
+
+    def recovered(self, prefix: str) -> tuple[int, bytes] | None:
+        """Look up the furthest weights of a structure and its recovery, and how many rungs they have behind them."""
+        for rungs in range(len(RUNGS), 0, -1):
+            kept = self._cache.read("weights", self._weights(prefix, rungs))
+            if kept is not None:
+                return rungs, kept
+        return None
+
+    def keep_recovered(self, prefix: str, rungs: int, weights: bytes) -> None:
+        """Keep the weights that some rungs of a recovery gave."""
+        self._cache.keep("weights", self._weights(prefix, rungs), weights)
+
+    def keep_result(self, params: Mapping[str, Scalar], candidate: Candidate) -> None:
+        """Keep a candidate that was measured, as it was before the test split was asked."""
+        if candidate.outcome == "measured":
+            result = Result(params=dict(params), candidate=candidate)
+            self._cache.keep("results", f"{self._place}-{candidate.key}.json", result.model_dump_json().encode())
+
+    def best_results(self, target: Target, limits: Limits) -> list[Result]:
+        """Choose what to begin with: what was measured on this device and keeps the limits, front after front.
+
+        No more than half of the candidates that are wanted, so that the search still looks for what nobody tried.
+        """
+        keys = islice((key for key in self._cache.keys("results") if key.startswith(f"{self._place}-")), _MOST)
+        kept = [content for key in keys if (content := self._cache.read("results", key)) is not None]
+        results = {number: Result.model_validate_json(content) for number, content in enumerate(kept)}
+        return list(islice(_fronts(results, limits, target), target.search.candidates // 2))
+
+    def _weights(self, prefix: str, rungs: int) -> str:
+        return f"{prefix}-{self._seed}-{rungs}.safetensors"
+
+
+def _fronts(results: dict[int, Result], limits: Limits, target: Target) -> Iterator[Result]:
+    while results:
+        numbered = [result.candidate.model_copy(update={"id": number}) for number, result in results.items()]
+        members = judge(numbered, target.metrics, limits).members
+        if not members:
+            return
+        for member in members:
+            yield results.pop(member.id)
