@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ from autoshrink.core.front import accuracy_of, cost
 from autoshrink.core.recipe import Scalar
 from autoshrink.search.presets import PRESETS, Preset
 from autoshrink.search.study import Direction, Journal, Kind, Question, Study
+from autoshrink.search.unfinished import Unfinished
 from autoshrink.search.variants import Recall, in_other_formats
 from autoshrink.techniques.base import Accepts
 from autoshrink.techniques.registry import draw
@@ -73,30 +72,33 @@ class Sampler:
         self._accepts = accepts
         self._objectives = tuple(objectives)
         self._open: dict[int, Question] = {}
-        self._queue: deque[Params] = deque()
-        self._unfinished = journal.with_suffix(".unfinished.json")
+        self._queue: deque[tuple[str, Params]] = deque()
+        self._unfinished = Unfinished(journal.with_suffix(".unfinished"))
         directions: list[Direction] = ["maximize" if name == "accuracy" else "minimize" for name in self._objectives]
         self._journal = Journal(journal, name, directions)
         trials = self._journal.take()
         self._keys = {str(trial.user_attrs.get("key")) for trial in trials}
         self._asked = len(trials)
         self._study = Study(directions, kind, seed, trials)
-        earlier = _read(self._unfinished)
+        earlier = self._unfinished.earlier
         if earlier is None:
-            self._enqueue_new(self._wished(wishes) for wishes in presets)
+            self._enqueue(self._wished(wishes) for wishes in presets)
         else:
-            self._enqueue_new(self._recalled(params) for params in earlier)
-        self._keep_unfinished()
+            self._enqueue(self._recalled(params) for params in earlier)
+        self._unfinished.renew(self._queue)
 
     def ask(self) -> Draw:
         """Propose a recipe: what is waiting, else what the study suggests."""
-        question = self._study.ask(self._queue.popleft() if self._queue else None)
+        key, params = self._queue.popleft() if self._queue else ("", None)
+        question = self._study.ask(params)
         recipe = draw(self._space, question, self._accepts)
         proposal = Draw(self._asked, recipe, dict(question.params))
         self._asked += 1
         self._keys.add(recipe.key)
         self._open[proposal.number] = question
-        self._keep_unfinished()
+        if key != recipe.key:
+            self._unfinished.begin(recipe.key, proposal.params)
+            self._unfinished.end(key)
         return proposal
 
     def tell(self, draw: Draw, candidate: Candidate, limits: Limits) -> None:
@@ -111,12 +113,12 @@ class Sampler:
         if values is None:
             notes["reason"] = candidate.reason[-_LONGEST_REASON:]
         self._journal.add(self._study.tell(question, values, excess, notes))
-        self._keep_unfinished()
+        self._unfinished.end(draw.recipe.key)
 
     def drop(self, draw: Draw) -> None:
         """Give a draw up, such as one whose recipe is in work already."""
         self._study.drop(self._open.pop(draw.number))
-        self._keep_unfinished()
+        self._unfinished.end(draw.recipe.key)
 
     def enqueue(self, wishes: Mapping[str, Sequence[Scalar] | float]) -> None:
         """Have a recipe asked before the study suggests another, after what is waiting; once in a search is enough.
@@ -124,8 +126,7 @@ class Sampler:
         Args:
             wishes: as a `Preset` makes a recipe of them.
         """
-        if self._enqueue_new([self._wished(wishes)]):
-            self._keep_unfinished()
+        self._enqueue_new([self._wished(wishes)])
 
     def recall(self, params: Mapping[str, Scalar], key: str) -> bool:
         """Have a recipe of an earlier search asked, if this space has it and it was not asked before."""
@@ -142,10 +143,7 @@ class Sampler:
             How many of them are new, six at most.
         """
         others = in_other_formats(self._space, self._accepts, self._open[draw.number].params)
-        count = self._enqueue_new(others, _MOST_SIBLINGS)
-        if count:
-            self._keep_unfinished()
-        return count
+        return self._enqueue_new(others, _MOST_SIBLINGS)
 
     def _wished(self, wishes: Mapping[str, Sequence[Scalar] | float]) -> tuple[Recipe, Params]:
         preset = Preset(wishes)
@@ -155,13 +153,20 @@ class Sampler:
         recall = Recall(params)
         return draw(self._space, recall, self._accepts), recall.chosen
 
+    def _enqueue(self, recipes: Iterable[tuple[Recipe, Params]], most: int | None = None) -> list[tuple[str, Params]]:
+        new: list[tuple[str, Params]] = []
+        for recipe, params in recipes:
+            if recipe.key not in self._keys and len(new) != most:
+                self._keys.add(recipe.key)
+                new.append((recipe.key, dict(params)))
+        self._queue.extend(new)
+        return new
+
     def _enqueue_new(self, recipes: Iterable[tuple[Recipe, Params]], most: int | None = None) -> int:
-        before = len(self._queue)
-        new = ((recipe.key, params) for recipe, params in recipes if recipe.key not in self._keys)
-        for key, params in islice(new, most):
-            self._keys.add(key)
-            self._queue.append(dict(params))
-        return len(self._queue) - before
+        new = self._enqueue(recipes, most)
+        for key, params in new:
+            self._unfinished.begin(key, params)
+        return len(new)
 
     def _figures(self, candidate: Candidate, limits: Limits) -> tuple[list[float] | None, dict[str, float]]:
         excess = limits.excess(candidate)
@@ -176,17 +181,3 @@ class Sampler:
             return None, {}
         told = [-value if name == "accuracy" else value for name, value in values.items()]
         return told, {name: min(excess.get(name, 0.0), 1e9) for name in ("accuracy", *limits.costs)}
-
-    def _keep_unfinished(self) -> None:
-        # Not synced: a crash of the machine may lose the last proposals, which were only proposals.
-        partial = self._unfinished.with_suffix(".partial")
-        unfinished = [*(question.params for question in self._open.values()), *self._queue]
-        partial.write_text(json.dumps(unfinished), encoding="utf-8")
-        partial.replace(self._unfinished)
-
-
-def _read(unfinished: Path) -> list[Params] | None:
-    try:
-        return list(json.loads(unfinished.read_text(encoding="utf-8")))
-    except (FileNotFoundError, json.JSONDecodeError):
-        return None

@@ -140,7 +140,8 @@ def test_what_a_killed_driver_told_is_known_and_the_torn_rest_is_cut(tmp_path: P
         first.tell(proposal, measured(proposal), LIMITS)
     journal = tmp_path / "study.journal"
     journal.write_bytes(journal.read_bytes()[:-20])
-    (tmp_path / "study.unfinished.json").write_text("[{")
+    unfinished = tmp_path / "study.unfinished"
+    unfinished.write_text(unfinished.read_text() + '["0123')
     after = sampler(tmp_path)
     known = [trial.user_attrs["key"] for trial in study(tmp_path).get_trials()]
     assert len(known) == 2

@@ -1,0 +1,239 @@
+"""Work that is only simulated: what a recipe would cost and score follows from a formula, at once or after a sleep."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+import time
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.cluster_utils import Cluster
+
+from autoshrink.core import (
+    COSTS,
+    Accuracy,
+    Artifact,
+    Measurement,
+    Metric,
+    Recipe,
+    Source,
+    Target,
+    catalog_folder,
+    content_key,
+)
+from autoshrink.models.recovery import RUNGS
+from autoshrink.search.work import Compressed, Measured
+from autoshrink.search.workers import Answer, Pool
+from autoshrink.techniques.registry import untrained
+
+__all__ = ["SECONDS", "Instant", "Sleeping", "accepts", "cluster", "target"]
+
+SECONDS = {"shape": 1.0, "cost": 0.5, "train": 3.0, "score": 0.5}
+"""What a sleeping worker takes for each step of a candidate: 5 s in all, of the 2 to 20 s that real ones take."""
+_CORES = 8
+"""CPUs and devices of a simulated node."""
+_ORIGINAL = {"accuracy": 0.985, "latency": 2e-4, "size": 2e6}
+_WEIGHTS = bytes(4096)
+
+
+def target(candidates: int, workers: int, seconds: float | None = None) -> Target:
+    """Declare a search with three objectives of which about a third of the recipes keep all limits."""
+    data = {
+        "model": "model.py:build",
+        "data": "data.py:splits",
+        "accuracy": {"max_drop": 0.03},
+        "hardware": "cpu",
+        "budget": {"latency": "80 us", "size": "500 kB"},
+        "search": {"space": "cnn", "candidates": candidates, "workers": workers, "seed": 0},
+    }
+    if seconds is not None:
+        data["search"]["time"] = f"{seconds} s"  # type: ignore[index]
+    return Target.parse(data, Source("simulated.yaml", folder=catalog_folder("examples") / "digits"))
+
+
+def accepts(encoding: object) -> str:
+    """Execute every encoding."""
+    return ""
+
+
+def simulate(recipe: Recipe, rungs: int) -> dict[str, float]:
+    """Foretell accuracy, latency and size of a recipe after some rungs of its recovery."""
+    noise = random.Random(recipe.key)
+    settings = {step.kind: step.params for step in recipe.steps}
+    latency, size, loss = _ORIGINAL["latency"], _ORIGINAL["size"], 0.0
+    if "channel_pruning" in settings:
+        ratio = float(str(settings["channel_pruning"]["ratio"]))
+        loss += 0.15 * ratio**2.5
+        latency *= (1 - ratio) ** 1.2
+        size *= (1 - ratio) ** 1.7
+    if "low_rank" in settings:
+        rank = float(str(settings["low_rank"]["rank_ratio"]))
+        loss += 0.08 * (1 - rank) ** 2
+        latency *= 0.35 + 0.7 * rank
+        size *= 0.15 + 0.85 * rank
+    if "weight_sharing" in settings:
+        loss += 0.01
+        size *= 0.5
+    if "quantization" in settings:
+        bits = int(str(settings["quantization"]["weight_bits"]))
+        loss += {8: 0.004, 4: 0.04}.get(bits, 0.0)
+        latency *= 0.5 if settings["quantization"].get("scheme") == "static" else 1.1
+        size *= bits / 32
+    if "distillation" in settings:
+        alpha = float(str(settings["distillation"]["alpha"]))
+        loss *= 1 - rungs / len(RUNGS) * 0.8 * math.exp(-8 * (alpha - 0.65) ** 2)
+    accuracy = _ORIGINAL["accuracy"] - loss + noise.gauss(0, 0.001)
+    return {"accuracy": accuracy, "latency": latency * noise.gauss(1, 0.01), "size": round(size)}
+
+
+@dataclass(eq=False)
+class _Done:
+    answer: Answer
+
+
+class Instant:
+    """A pool whose workers answer at once."""
+
+    devices = 8
+
+    def compress(self, recipe: Recipe, rungs: int | None = None, start: tuple[int, bytes] | None = None) -> _Done:
+        return _Done(Answer("done", _compressed(recipe, rungs, 0.0)))
+
+    def measure(
+        self,
+        made: Compressed,
+        reference: Compressed | None = None,
+        original: Measurement | None = None,
+        splits: Collection[str] = ("validation",),
+        wants: Collection[str] = tuple(COSTS),
+        effort: str = "full",
+    ) -> _Done:
+        return _Done(Answer("done", _measured(made, splits, wants, 0.0)))
+
+    def wait(self, running: list[_Done], timeout: float) -> list[_Done]:
+        return running[:1]
+
+    def take(self, ended: _Done) -> Answer:
+        return ended.answer
+
+
+@dataclass
+class Naps:
+    """When workers were asleep, that is, at work."""
+
+    spans: list[tuple[float, float]] = field(default_factory=list)
+
+    def between(self, begin: float, end: float) -> float:
+        """Add up the seconds that workers were busy in a window of time."""
+        return sum(max(0.0, min(stop, end) - max(start, begin)) for start, stop in self.spans)
+
+
+class Sleeping(Pool):
+    """Ray's workers, asleep for as long as the work would take; they import nothing of ours."""
+
+    def __init__(self, target: Target, workers: int, address: str) -> None:
+        super().__init__(target, workers, address)
+        self.naps = Naps()
+        self._answers: dict[Any, Answer] = {}
+
+        def nap(seconds: float) -> tuple[float, float]:
+            begun = time.time()
+            time.sleep(seconds)
+            return begun, time.time()
+
+        self._nap: Any = ray.remote(num_cpus=1, max_retries=0)(nap)
+
+    def warm_up(self, workers: int) -> None:
+        """Start the workers' processes."""
+        ray.get([self._nap.remote(2.0) for _ in range(workers)])
+
+    def compress(self, recipe: Recipe, rungs: int | None = None, start: tuple[int, bytes] | None = None) -> Any:
+        begun = start[0] if start else 0
+        done = len(RUNGS) if rungs is None else rungs
+        trained = sum(rung.share * rung.epochs for rung in RUNGS[begun:done])
+        whole = sum(rung.share * rung.epochs for rung in RUNGS)
+        seconds = SECONDS["shape"] if done == 0 else SECONDS["train"] * trained / whole
+        return self._send(self._nap, seconds, _compressed(recipe, rungs, seconds))
+
+    def measure(
+        self,
+        made: Compressed,
+        reference: Compressed | None = None,
+        original: Measurement | None = None,
+        splits: Collection[str] = ("validation",),
+        wants: Collection[str] = tuple(COSTS),
+        effort: str = "full",
+    ) -> Any:
+        seconds = 0.0 if "test" in splits else SECONDS["cost" if wants else "score"]
+        task = self._nap.options(resources=self._alone if wants else {})
+        return self._send(task, seconds, _measured(made, splits, wants, seconds))
+
+    def take(self, ended: Any) -> Answer:
+        self.naps.spans.append(ray.get(ended))
+        return self._answers.pop(ended)
+
+    def _send(self, task: Any, seconds: float, result: Compressed | Measured) -> Any:
+        ref = task.remote(seconds)
+        self._answers[ref] = Answer("done", result)
+        return ref
+
+
+@contextmanager
+def cluster(workers: int, device: str) -> Iterator[str]:
+    """Start nodes of up to eight CPUs and devices on this machine; gives the cluster's address."""
+    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    for begun in range(0, workers, _CORES):
+        cores = min(_CORES, workers - begun)
+        nodes.add_node(num_cpus=cores, resources={device: cores}, object_store_memory=100 * 2**20)
+    nodes.wait_for_nodes()
+    yield nodes.address
+    nodes.shutdown()
+
+
+def _compressed(recipe: Recipe, rungs: int | None, seconds: float) -> Compressed:
+    done = len(RUNGS) if rungs is None else rungs
+    content = json.dumps(simulate(recipe, done)).encode()
+    artifact = Artifact(
+        key=content_key([recipe.key, done]),
+        backend="onnxruntime",
+        files=("model.onnx",),
+        size=len(content),
+        structure=untrained(recipe).key,
+        notes={"opset": 18, "quantized": 12},
+    )
+    recovers = recipe.setting("distillation") is not None
+    facts = {"macs": 1e6, "parameters": 3e5, "nonzero": 2e5}
+    spent = {"train": seconds if done else 0.0, "export": 0.0 if done else seconds}
+    return Compressed(artifact, {"model.onnx": content}, facts, spent, _WEIGHTS if recovers and done else None)
+
+
+def _measured(made: Compressed, splits: Collection[str], wants: Collection[str], seconds: float) -> Measured:
+    figures = json.loads(made.files["model.onnx"])
+    metrics = {
+        name: Metric(value=value, unit=COSTS[name], low=value * 0.98, high=value * 1.02, origin="measured")
+        for name, value in figures.items()
+        if name in wants
+    }
+    conditions = {
+        "threads": 1,
+        "cores": [0],
+        "rounds": 40,
+        "p95": 1e-4,
+        "quiet": True,
+        "canary": 1e-5,
+        "reference": 2e-4,
+    }
+    accuracy = Accuracy(**{split: figures["accuracy"] for split in splits})
+    measurement = Measurement(metrics=metrics, conditions=conditions if metrics else {})
+    return Measured(measurement, accuracy, {"measure": seconds})
+
+
+def folder_size(folder: Path) -> int:
+    """Add up the bytes of the files in a folder."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
