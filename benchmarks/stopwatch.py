@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 import torch
 from reporting import picture, print_table, write_json
-from scipy.stats import spearmanr
+from scipy.stats import spearmanr  # type: ignore[import-untyped]
 from stopwatch_models import Made, make_artifacts, make_references
 
 from autoshrink.backends.measuring import measure
