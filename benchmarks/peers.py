@@ -86,8 +86,9 @@ def show(run: Run) -> None:
         ]
         for item in verdict.shown
     ]
-    floor = f"accuracy on the test split ≥ {verdict.floor:.4f}"
-    print_table(f"{run.case.name}: fronts and single tools ({floor})", ["model", "accuracy", "latency", "size"], rows)
+    note = f"fronts at an accuracy on the test split of at least {verdict.floor:.4f}"
+    title = f"{run.case.name}: fronts and single tools"
+    print_table(title, ["model", "accuracy", "latency", "size"], rows, note=note)
     rows = [
         [name, f"{search.seconds:.0f} s", str(len(search.models)), f"{part.hypervolume:.4f}", *_best(part)]
         for name, search, part in (("autoshrink", run.ours, verdict.ours), ("Olive", run.olive, verdict.olive))
@@ -133,7 +134,8 @@ def draw(run: Run, name: str) -> None:
             panel.set(xscale="log", yscale="log" if y == "size" else "linear", xlabel=labels[x], ylabel=labels[y])
             if y == "accuracy":
                 panel.axhline(run.verdict.floor, color="0.5", linestyle="--", linewidth=1)
-                panel.set_ylim(bottom=run.verdict.floor - 4 * (1 - run.verdict.floor))
+                best = max(item.accuracy for item in run.verdict.judged)
+                panel.set_ylim(1.5 * run.verdict.floor - 0.5 * best, 1.1 * best - 0.1 * run.verdict.floor)
         panels[0].legend()
 
 
