@@ -6,7 +6,8 @@ Each artifact is measured as a search measures its candidates (in turn with the 
 latency is known), first with nothing else running, then with as many workers training as the machine has cores; the
 whole is done twice. *Deviation* is the latency under load against the quiet one of the same round. *Plain* compares
 the medians of all calls, without a reference and without judging blocks: what a simple timing loop gives. The quiet
-figures need a quiet machine: the table says where a measurement that should be quiet was not.
+figures need a quiet machine: where somebody else disturbs them they are taken again, up to five times, and the table
+says where that didn't help. Under load every figure is the first one.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ from autoshrink.devices.registry import device
 HERE = Path(__file__).resolve().parent
 MEDIAN, WORST, RANKING = 0.03, 0.10, 0.97
 """What is aimed at under load."""
+TRIES = 5
+"""How often an artifact is measured on the quiet machine until the stopwatch finds that it was quiet."""
 
 
 @dataclass(frozen=True)
@@ -163,10 +166,18 @@ def training(pids: Sequence[int]) -> Iterator[None]:
 
 def compare(stopwatch: Stopwatch, artifacts: Sequence[Made], pids: Sequence[int], number: int) -> list[Timed]:
     """Measure every artifact quiet, then every artifact under load."""
-    quiet = [stopwatch(made) for made in artifacts]
+    quiet = [_quiet(stopwatch, made) for made in artifacts]
     with training(pids):
         loaded = [stopwatch(made) for made in artifacts]
     return [_timed(made.name, number, *pair) for made, *pair in zip(artifacts, quiet, loaded, strict=True)]
+
+
+def _quiet(stopwatch: Stopwatch, made: Made) -> Measurement:
+    for _ in range(TRIES):
+        measurement = stopwatch(made)
+        if measurement.conditions["quiet"]:
+            break
+    return measurement
 
 
 def _timed(name: str, number: int, quiet: Measurement, loaded: Measurement) -> Timed:
