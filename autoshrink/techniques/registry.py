@@ -19,7 +19,7 @@ from autoshrink.techniques.base import Accepts, Stage, Technique
 
 __all__ = ["canonical", "check_recipe", "check_space", "draw", "kinds", "technique", "techniques_of"]
 
-_NOT_TECHNIQUES = {"base", "registry", "pipeline"}
+_NOT_TECHNIQUES = {"base", "registry", "pipeline", "sensitivity"}
 
 
 @functools.cache
