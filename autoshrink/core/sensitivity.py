@@ -63,9 +63,9 @@ class Sensitivity(Frozen):
     """The table of a model: layers × options.
 
     Every loss was measured: the layer was compressed alone, norms were estimated again where the technique does so, and
-    the answers were compared with the original's on calibration examples. It is the divergence KL(original ‖ compressed)
-    in nats for classes and the mean squared error for a regression; it needs no labels, is zero for the original, and
-    is not yet lowered by any training.
+    the answers were compared with the original's on calibration examples. For classes it is their divergence in nats,
+    KL(original ‖ compressed), for a regression the mean squared error; it needs no labels, is zero for the original,
+    and is not yet lowered by any training.
     """
 
     workload: str

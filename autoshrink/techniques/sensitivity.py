@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import time
 from collections import defaultdict
@@ -61,14 +62,12 @@ def sensitivity_of(workload: Workload, seed: int = 0) -> Sensitivity:
 
     options: dict[str, list[Option]] = defaultdict(list)
     groups: dict[str, str] = {}
-    again = Answers(model, examples, workload.task, norms=True)
-    try:
+    again = Answers(copy.deepcopy(model), examples, workload.task, norms=True)
+    with contextlib.suppress(Refusal):  # of a model that can't be followed no channels are removed
         for root, givers, losses in layer_losses.pruned(model, example, again, _RATIOS):
             for name in givers if losses else ():
                 groups[name] = root
                 options[name] += losses
-    except Refusal:
-        groups = {}  # a model that can't be followed loses no channels
     for weight, losses in layer_losses.rounded_to(model, Answers(model, examples, workload.task, norms=False)):
         options[weight.name] += losses
     base = float(task_loss(outputs(model, examples), examples.labels, workload.task))

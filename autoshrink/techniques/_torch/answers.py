@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import copy
-
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from autoshrink.models.evaluate import outputs
 from autoshrink.models.labels import Task
 from autoshrink.models.losses import distillation_loss
-from autoshrink.models.splits import Split
-from autoshrink.techniques._torch.norms import recalibrate
+from autoshrink.models.splits import Split, forward
 
 __all__ = ["Answers"]
 
@@ -28,27 +24,33 @@ class Answers:
 
     Args:
         model: the original, in eval mode.
-        examples: what is asked.
+        examples: what is asked, in one batch.
         task: the workload's.
-        norms: whether the statistics of batch norms are estimated again before a model is asked, as after a change of
-            structure; then those of the original are as well, so that this by itself counts for nothing.
+        norms: whether batch norms use the statistics of the examples, as techniques that change the structure estimate
+            them again; the original's do so too, so that this by itself counts for nothing.
     """
 
     def __init__(self, model: nn.Module, examples: Split, task: Task, *, norms: bool) -> None:
         self._examples = examples
         self._task = task
-        self._norms = norms and any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules())
-        if self._norms:
-            model = copy.deepcopy(model)
-            recalibrate(model, examples)
-        self._original = outputs(model, examples)
+        self._norms = norms and len(examples) > 1
+        self._original = self._ask(model)
 
     def distance(self, model: nn.Module) -> float:
-        """Tell how far away a model's answers are; where norms are estimated again, the model's own are changed."""
-        if self._norms:
-            recalibrate(model, self._examples)
-        answers = outputs(model, self._examples)
+        """Tell how far away a model's answers are; with ``norms`` the statistics of its batch norms are changed."""
+        answers = self._ask(model)
         if not torch.isfinite(answers).all():
             return _LARGEST
         loss = distillation_loss(answers, self._original, self._examples.labels, self._task, 0.0, 1.0)
         return min(max(float(loss), 0.0), _LARGEST)
+
+    @torch.no_grad()
+    def _ask(self, model: nn.Module) -> Tensor:
+        norms = [m for m in model.modules() if self._norms and isinstance(m, nn.modules.batchnorm._BatchNorm)]
+        for norm in norms:
+            norm.train()
+        try:
+            return forward(model, self._examples)
+        finally:
+            for norm in norms:
+                norm.eval()

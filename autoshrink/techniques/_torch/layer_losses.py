@@ -24,9 +24,9 @@ FORMATS: tuple[tuple[int, int | None], ...] = ((8, None), (4, None), (4, 32))
 """Bits and block size; None for one scale a channel."""
 
 
-def pruned(model: nn.Module, example: Split, answers: Answers, ratios: Sequence[float]) -> Iterator[
-    tuple[str, list[str], list[Option]]
-]:
+def pruned(
+    model: nn.Module, example: Split, answers: Answers, ratios: Sequence[float]
+) -> Iterator[tuple[str, list[str], list[Option]]]:
     """Remove the channels of smallest l2 norm from one coupled group after the other.
 
     Args:
@@ -56,19 +56,17 @@ def pruned(model: nn.Module, example: Split, answers: Answers, ratios: Sequence[
             wanted = min(round(channels.units * ratio), channels.units - 1)
             if wanted <= len(gone):
                 continue
-            _remove(narrow, example, channels, gone, order[len(gone) : wanted])
+            # The graph is built again each time: the library's own does not follow a model that was pruned before.
+            again, others = coupled_channels(narrow, example)
+            now = next((group for group in others if group.root == channels.root), None)
+            if now is None:
+                break
+            remove(again, now, [unit - sum(lost < unit for lost in gone) for unit in order[len(gone) : wanted]])
             gone = order[:wanted]
             if not gives(narrow, example, shapes):
                 break
             options.append(Option(kind="channel_pruning", value=ratio, loss=answers.distance(narrow)))
         yield channels.root, _givers(graph, channels), options
-
-
-def _remove(model: nn.Module, example: Split, channels: Channels, gone: Sequence[int], units: Sequence[int]) -> None:
-    # The graph is built again each time: the library's own does not follow a model that was pruned before.
-    graph, groups = coupled_channels(model, example)
-    now = next(group for group in groups if group.root == channels.root)
-    remove(graph, now, [unit - sum(before < unit for before in gone) for unit in units])
 
 
 def _givers(graph: torch_pruning.DependencyGraph, channels: Channels) -> list[str]:

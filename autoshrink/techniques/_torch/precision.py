@@ -1,0 +1,118 @@
+"""Mixed precision: which layers are worth more bits than the others."""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from autoshrink.models.splits import Split, forward
+from autoshrink.models.workload import Workload
+from autoshrink.techniques._torch.answers import Answers
+from autoshrink.techniques._torch.fake_quantization import round_input
+from autoshrink.techniques._torch.layers import bake, weights
+
+__all__ = ["best_within", "sensitive_layers"]
+
+_TYPES = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
+_EXAMPLES = 64
+_UNITS = 4096
+
+
+def sensitive_layers(
+    model: nn.Module, workload: Workload, share: float, rounding: Callable[[Tensor], Tensor], *, inputs: bool
+) -> tuple[str, ...]:
+    """Choose the layers whose rounding moves the model's answers most, for their size.
+
+    Each layer is rounded alone, and the answers are compared with those of the same model unrounded; what layers do
+    together is taken for the sum. The choice among them is a knapsack, solved exactly.
+
+    Args:
+        model: what is going to be encoded, compressed already; it stays as it is.
+        workload: gives calibration examples.
+        share: most of the model's weights that may be in the chosen layers.
+        rounding: gives a weight as it will be.
+        inputs: whether the layers' inputs are rounded to 8 bits as well, where the layer is not chosen.
+
+    Returns:
+        Names of convolutions and linear layers that are called once as modules.
+    """
+    model = bake(copy.deepcopy(model)).eval()
+    rows = torch.linspace(0, len(workload.calibration) - 1, min(_EXAMPLES, len(workload.calibration))).long()
+    examples = workload.calibration.rows(rows)
+    spans = _input_spans(model, examples)
+    found = weights(model)
+    answers = Answers(model, examples, workload.task, norms=False)
+    total = sum(weight.tensor.numel() for weight in found)
+    candidates = [weight for weight in found if weight.name in spans]
+    losses = []
+    for weight in candidates:
+        parameter: Any = weight.module.get_parameter(weight.attribute)
+        original = weight.tensor.clone()
+        handle = weight.module.register_forward_pre_hook(_rounds(spans[weight.name])) if inputs else None
+        with torch.no_grad():
+            parameter.copy_(rounding(original))
+            losses.append(answers.distance(model))
+            parameter.copy_(original)
+        if handle is not None:
+            handle.remove()
+    chosen = best_within(losses, [weight.tensor.numel() for weight in candidates], share * total)
+    return tuple(candidates[index].name for index in chosen)
+
+
+def best_within(values: Sequence[float], costs: Sequence[float], capacity: float) -> list[int]:
+    """Choose the items of the highest total value whose total cost stays within a capacity.
+
+    By dynamic programming over 4096 steps of the capacity, to which costs are rounded up. The items are few and their
+    costs differ a thousandfold, so that the greedy choice by value per cost may leave half of the capacity unused.
+    """
+    if capacity <= 0:
+        return []
+    steps = [int(np.ceil(cost / capacity * _UNITS - 1e-9)) for cost in costs]
+    best = np.zeros(_UNITS + 1)
+    taken = np.zeros((len(values), _UNITS + 1), bool)
+    for index, (value, step) in enumerate(zip(values, steps, strict=True)):
+        if step > _UNITS or value <= 0:
+            continue
+        with_it = np.full(_UNITS + 1, -np.inf)
+        with_it[step:] = best[: _UNITS + 1 - step] + value
+        taken[index] = with_it > best
+        best = np.maximum(best, with_it)
+    room, chosen = _UNITS, []
+    for index in reversed(range(len(values))):
+        if taken[index, room]:
+            chosen.append(index)
+            room -= steps[index]
+    return chosen[::-1]
+
+
+def _input_spans(model: nn.Module, examples: Split) -> dict[str, tuple[float, float]]:
+    """Find the range of the input of every layer that is called exactly once."""
+    spans: dict[str, tuple[float, float]] = {}
+    calls: Counter[str] = Counter()
+
+    def hook_for(name: str) -> Any:
+        def hook(_: nn.Module, arguments: tuple[Tensor, ...]) -> None:
+            low, high = torch.aminmax(arguments[0].detach())
+            spans[name] = float(low), float(high)
+            calls[name] += 1
+
+        return hook
+
+    handles = [m.register_forward_pre_hook(hook_for(n)) for n, m in model.named_modules() if isinstance(m, _TYPES)]
+    try:
+        with torch.enable_grad():  # attention's fused kernel skips the modules without
+            forward(model, examples)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return {name: span for name, span in spans.items() if calls[name] == 1}
+
+
+def _rounds(span: tuple[float, float]) -> Any:
+    return lambda _, arguments: (round_input(arguments[0], span), *arguments[1:])
