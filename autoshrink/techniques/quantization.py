@@ -42,7 +42,7 @@ class Quantization(Technique):
 
     With a sensitive share the layers that bear rounding worst are stored in more bits. Which these are is measured on
     the compressed model itself, whose layers are not the original's any more: one forward pass of calibration examples
-    for each layer.
+    for each layer. A space draws it beside 4 bits only: rounding to 8 bits costs next to nothing.
 
     References:
         Wang et al. 2019, "HAQ: Hardware-Aware Automated Quantization with Mixed Precision" (bits by layer);
@@ -94,7 +94,7 @@ class Quantization(Technique):
         if bits == 32:
             return None
         needed = _needed(scheme, bits)
-        if accepts(Encoding(scheme=scheme, weight_bits=bits, kept=("layer",))):
+        if bits != 4 or accepts(Encoding(scheme=scheme, weight_bits=bits, kept=("layer",))):
             needed -= {"sensitive_share"}
         rest = draw_params(step, choose, without=(*_FORMAT, *(_ALL - needed)))
         fixed = {"weight_bits": bits} if scheme == "float" else {"weight_bits": bits, "scheme": scheme}

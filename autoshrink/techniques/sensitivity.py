@@ -8,8 +8,7 @@ import time
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from autoshrink.core import Refusal
-from autoshrink.core.sensitivity import LayerSensitivity, Option, Sensitivity
+from autoshrink.core import LayerSensitivity, Option, Refusal, Sensitivity
 
 if TYPE_CHECKING:
     from autoshrink.models.workload import Workload

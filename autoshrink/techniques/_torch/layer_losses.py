@@ -10,7 +10,7 @@ import torch
 import torch_pruning
 from torch import Tensor, nn
 
-from autoshrink.core.sensitivity import Option
+from autoshrink.core import Option
 from autoshrink.models.splits import Split
 from autoshrink.techniques._torch.answers import Answers
 from autoshrink.techniques._torch.channels import Channels, coupled_channels, gives, remove
