@@ -28,6 +28,8 @@ def sensitivity(path: Path, *, json: Path | None, plot: Path | None) -> int:
     from autoshrink.service.sensitivity import table_of
 
     found = table_of(target)
+    if not found.layers:
+        raise SpecError(f"{path}: {target.model} has no convolution and no linear layer that could be compressed")
     console = plain_console(json)
     title = f"Sensitivity of {target.model}"
     console.print(sensitivity_table(found, title))

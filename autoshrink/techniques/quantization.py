@@ -41,8 +41,8 @@ class Quantization(Technique):
     was asked for: under a scale for each channel a codebook's values would become different integers in each.
 
     With a sensitive share the layers that bear rounding worst are stored in more bits. Which these are is measured on
-    the compressed model itself, whose layers are not the original's any more: one forward pass of calibration examples
-    for each layer. A space draws it beside 4 bits only: rounding to 8 bits costs next to nothing.
+    the compressed model itself, whose layers are not the original's any more: two forward passes of calibration
+    examples for each layer. A space draws it beside 4 bits only: rounding to 8 bits costs next to nothing.
 
     References:
         Wang et al. 2019, "HAQ: Hardware-Aware Automated Quantization with Mixed Precision" (bits by layer);

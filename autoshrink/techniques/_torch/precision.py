@@ -32,9 +32,11 @@ def sensitive_layers(
 ) -> tuple[str, ...]:
     """Choose the layers whose rounding moves the model's answers most, for their size.
 
-    All layers are rounded, and one after the other is restored: a layer's value is how much nearer the answers come to
-    those of the unrounded model. That tells more about a few kept layers than rounding each alone does, since errors
-    don't simply add up. What several layers bring together is taken for the sum; the choice is a knapsack.
+    A layer's value is how far the answers move when it is rounded first, alone, and how much nearer they come when it
+    is restored last, while all others are rounded: the mean of both, the ends of the order that a Shapley value
+    averages over. Errors don't simply add up: by the first alone, the choice was up to 1.5 times worse on a DS-CNN, by
+    the second up to three times on a ResNet-8.
+    What several layers bring together is taken for the sum, and the choice is a knapsack.
 
     Args:
         model: what is going to be encoded, compressed already; it stays as it is.
@@ -54,16 +56,21 @@ def sensitive_layers(
     answers = Answers(model, examples, workload.task, norms=False)
     total = sum(weight.tensor.numel() for weight in found)
     layers = [_Layer(weight, rounding(weight.tensor), spans.get(weight.name) if inputs else None) for weight in found]
+    candidates = [layer for layer in layers if layer.weight.name in spans]
+    alone = []
+    for layer in candidates:
+        layer.round()
+        alone.append(answers.distance(model))
+        layer.restore()
     for layer in layers:
         layer.round()
     rounded = answers.distance(model)
-    candidates = [layer for layer in layers if layer.weight.name in spans]
-    gains = []
-    for layer in candidates:
+    values = []
+    for layer, first in zip(candidates, alone, strict=True):
         layer.restore()
-        gains.append(rounded - answers.distance(model))
+        values.append((first + max(rounded - answers.distance(model), 0.0)) / 2)
         layer.round()
-    chosen = best_within(gains, [layer.weight.tensor.numel() for layer in candidates], share * total)
+    chosen = best_within(values, [layer.weight.tensor.numel() for layer in candidates], share * total)
     return tuple(candidates[index].weight.name for index in chosen)
 
 
@@ -99,9 +106,7 @@ def best_within(values: Sequence[float], costs: Sequence[float], capacity: float
     By dynamic programming over 4096 steps of the capacity, to which costs are rounded up. The items are few and their
     costs differ a thousandfold, so that the greedy choice by value per cost may leave half of the capacity unused.
     """
-    if capacity <= 0:
-        return []
-    steps = [int(np.ceil(cost / capacity * _UNITS - 1e-9)) for cost in costs]
+    steps = [int(np.ceil(cost / capacity * _UNITS - 1e-9)) if cost <= capacity else _UNITS + 1 for cost in costs]
     best = np.zeros(_UNITS + 1)
     taken = np.zeros((len(values), _UNITS + 1), bool)
     for index, (value, step) in enumerate(zip(values, steps, strict=True)):
