@@ -173,12 +173,13 @@ def sensitivity(
     target: TargetFile,
     json: JsonFile = None,
     plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw a heat map: .png or .html.")] = None,
+    store: StoreUrl = None,
 ) -> None:
     """Show how much each layer bears: what pruning, a lower rank or fewer bits do to it alone."""
     with _reported():
         from autoshrink.console.sensitivity import sensitivity as run
 
-        raise typer.Exit(run(target, json=json, plot=plot))
+        raise typer.Exit(run(target, store=store, json=json, plot=plot))
 
 
 @app.command()

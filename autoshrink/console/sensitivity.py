@@ -10,6 +10,7 @@ from rich.text import Text
 
 from autoshrink.console.commands import plain_console, write_json
 from autoshrink.core import LayerSensitivity, Option, Sensitivity, SpecError, Target
+from autoshrink.search.store import store_root
 
 __all__ = ["sensitivity"]
 
@@ -18,7 +19,7 @@ _MEASURES = {"kl_divergence": "the divergence of its answers from the original's
              "squared_error": "the mean squared difference of its answers from the original's"}  # fmt: skip
 
 
-def sensitivity(path: Path, *, json: Path | None, plot: Path | None) -> int:
+def sensitivity(path: Path, *, store: str | None, json: Path | None, plot: Path | None) -> int:
     """Measure, print and plot the table of a target's model."""
     target = Target.read(path)
     if plot is not None and plot.suffix not in (".png", ".html"):
@@ -27,7 +28,7 @@ def sensitivity(path: Path, *, json: Path | None, plot: Path | None) -> int:
         raise SpecError(f"--plot {plot}: there is no folder {plot.parent}")
     from autoshrink.service.sensitivity import table_of
 
-    found = table_of(target)
+    found = table_of(target, store_root(store))
     if not found.layers:
         raise SpecError(f"{path}: {target.model} has no convolution and no linear layer that could be compressed")
     console = plain_console(json)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from itertools import islice
 
-from autoshrink.core import Candidate, Limits, Target, judge
+from autoshrink.core import Candidate, Limits, Sensitivity, Target, judge
 from autoshrink.core.documents import Frozen
 from autoshrink.core.recipe import Scalar
 from autoshrink.models.recovery import RUNGS
@@ -66,6 +66,15 @@ class Reuse:
     def keep_recovered(self, prefix: str, rungs: int, weights: bytes) -> None:
         """Keep the weights that some rungs of a recovery gave."""
         self._cache.keep("weights", self._weights(prefix, rungs), weights)
+
+    def sensitivity(self) -> Sensitivity | None:
+        """Look up the sensitivity table of the model."""
+        kept = self._cache.read("sensitivity", f"{self._seed}.json")
+        return Sensitivity.model_validate_json(kept) if kept is not None else None
+
+    def keep_sensitivity(self, table: Sensitivity) -> None:
+        """Keep the sensitivity table of the model."""
+        self._cache.keep("sensitivity", f"{self._seed}.json", table.model_dump_json().encode())
 
     def keep_result(self, params: Mapping[str, Scalar], candidate: Candidate) -> None:
         """Keep a candidate that was measured, as it was before the test split was asked."""

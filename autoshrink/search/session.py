@@ -6,7 +6,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from autoshrink.core import AutoshrinkError, Candidate, DeviceError, Front, Judged, Recipe, SpecError, Tally, Target
+from autoshrink.core import (
+    AutoshrinkError,
+    Candidate,
+    DeviceError,
+    Front,
+    Judged,
+    Recipe,
+    Sensitivity,
+    SpecError,
+    Tally,
+    Target,
+)
 from autoshrink.core.candidate import Outcome
 from autoshrink.search import work
 from autoshrink.search.clock import Clock
@@ -136,6 +147,15 @@ class Session:
             facts=made.facts,
             seconds=seconds,
         )
+
+    def sensitivity(self) -> Sensitivity:
+        """Look up what each layer of the model bears, or have it measured."""
+        known = self.reuse.sensitivity()
+        if known is None:
+            table: Sensitivity = self.result(self.pool.sensitivity(), "what the layers bear can't be measured")
+            self.reuse.keep_sensitivity(table)
+            return table
+        return known
 
     def stored(self, candidate: Candidate) -> work.Compressed:
         """Read a candidate's artifact back.

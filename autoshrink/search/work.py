@@ -15,13 +15,14 @@ from safetensors.torch import load, load_file, save, save_file
 
 from autoshrink.backends.measuring import Effort, measure, write_inputs
 from autoshrink.backends.registry import backend
-from autoshrink.core import COSTS, Accuracy, Artifact, Measurement, Recipe, Target
+from autoshrink.core import COSTS, Accuracy, Artifact, Measurement, Recipe, Sensitivity, Target
 from autoshrink.devices.registry import device
 from autoshrink.models.splits import Split
 from autoshrink.models.workload import Workload, load_workload
 from autoshrink.techniques.pipeline import State, compress
+from autoshrink.techniques.sensitivity import sensitivity_of
 
-__all__ = ["Compressed", "Files", "Measured", "compress_recipe", "measure_artifact", "workload_of"]
+__all__ = ["Compressed", "Files", "Measured", "compress_recipe", "measure_artifact", "sensitivity", "workload_of"]
 
 Files = Mapping[str, bytes]
 
@@ -81,6 +82,12 @@ def compress_recipe(
     seconds = {"train": sum(model.seconds.values()), "export": time.perf_counter() - begun}
     recovered = save(dict(model.recovered.weights)) if model.recovered is not None else None
     return Compressed(artifact, files, model.facts, seconds, recovered)
+
+
+def sensitivity(target: Target) -> Sensitivity:
+    """Measure how much each layer of the original model bears."""
+    torch.set_num_threads(1)
+    return sensitivity_of(workload_of(target), target.search.seed)
 
 
 def measure_artifact(

@@ -73,6 +73,10 @@ class Pool:
         """Have a recipe applied and exported, with all of its recovery, or with the first rungs of it."""
         return _COMPRESS.remote(self._target, recipe, rungs, start, self._scratch.name)
 
+    def sensitivity(self) -> Work:
+        """Have measured how much each layer of the model bears."""
+        return _SENSITIVITY.remote(self._target)
+
     def measure(
         self,
         made: work.Compressed,
@@ -141,9 +145,14 @@ def _compress(target: Target, recipe: Recipe, rungs: int | None, start: tuple[in
     return _at_the_edge(work.compress_recipe, target, recipe, rungs, start, Path(at))
 
 
+def _sensitivity(target: Target) -> Answer:
+    return _at_the_edge(work.sensitivity, target)
+
+
 def _measure(*args: Any, scratch: str) -> Answer:
     return _at_the_edge(functools.partial(work.measure_artifact, scratch=Path(scratch)), *args)
 
 
 _COMPRESS: Any = ray.remote(num_cpus=1, max_retries=0)(_compress)
+_SENSITIVITY: Any = ray.remote(num_cpus=1, max_retries=0)(_sensitivity)
 _MEASURE: Any = ray.remote(num_cpus=1, max_retries=0)(_measure)

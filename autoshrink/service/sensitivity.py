@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-import torch
+from pathlib import Path
 
 from autoshrink.core import Sensitivity, Target
-from autoshrink.search.work import workload_of
-from autoshrink.techniques.sensitivity import sensitivity_of
+from autoshrink.search.cache import Cache
+from autoshrink.search.reuse import Reuse
+from autoshrink.search.work import sensitivity, workload_of
 
 __all__ = ["table_of"]
 
 
-def table_of(target: Target) -> Sensitivity:
-    """Load a target's model and data, and measure how much each layer bears.
+def table_of(target: Target, root: Path) -> Sensitivity:
+    """Load a target's model and data, and look up or measure how much each layer bears.
+
+    Args:
+        target: names model and data.
+        root: the folder that holds all searches, which begin with the same table.
 
     Raises:
         SpecError: model, weights, data or metric can't be used.
     """
-    torch.set_num_threads(1)  # as in a search: the same arithmetic on every machine
-    return sensitivity_of(workload_of(target), target.search.seed)
+    reuse = Reuse(Cache(root, workload_of(target).key), "", target.search.seed)
+    table = reuse.sensitivity()
+    if table is None:
+        table = sensitivity(target)
+        reuse.keep_sensitivity(table)
+    return table
