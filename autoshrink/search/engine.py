@@ -3,9 +3,9 @@
 The funnel, from the cheapest question to the dearest:
 
 1. `reach` measures corners of the space; a budget that none of them meets ends the search before anything is trained.
-2. `exploration` draws recipes, builds their shapes and number formats without a gradient step, and measures them: what is
+2. `exploration` draws recipes, builds shapes and number formats without a gradient step, and measures them: what is
    over the budget is stopped, with its costs told to the sampler.
-3. `funnel` and `forecast` foretell where the accuracy of the others will end, and those are trained first that would add
+3. `funnel` and `forecast` foretell where the accuracy of the others will end; those are trained first that would add
    most to the front; a short rung on a coreset comes before the whole recovery where that is dear.
 4. `confirm` measures the front again with nothing else running, and scores it on the test split.
 

@@ -1,0 +1,177 @@
+"""The funnel at work, end to end: what is stopped costs no training, what is shared is trained once, and is kept."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autoshrink.core import Source, Target
+from autoshrink.search.store import Store
+from autoshrink.search.watcher import Progress
+from autoshrink.service.run import Finished, run
+from autoshrink.techniques.base import Stage
+from autoshrink.techniques.registry import until
+
+MODEL = """\
+import torch
+from torch import nn
+
+def build():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 48), nn.ReLU(), nn.Linear(48, 10))
+"""
+DATA = """\
+from sklearn.datasets import load_digits
+
+def splits():
+    digits = load_digits()
+    x, y = (digits.images / 16).astype("float32"), digits.target
+    return {"train": (x[:900], y[:900]), "validation": (x[900:1300], y[900:1300]), "test": (x[1300:], y[1300:])}
+"""
+TRAIN = """\
+import torch, safetensors.torch
+from model import build
+from data import splits
+
+x, y = (torch.as_tensor(part) for part in splits()["train"])
+model = build()
+optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+for step in range(150):
+    loss = torch.nn.functional.cross_entropy(model(x), y)
+    optimizer.zero_grad(); loss.backward(); optimizer.step()
+safetensors.torch.save_file(model.state_dict(), "weights.safetensors")
+"""
+SPACE = {
+    "steps": [
+        {"kind": "channel_pruning", "optional": True, "ratio": {"low": 0.2, "high": 0.8, "step": 0.2}},
+        {"kind": "distillation", "epochs": 2},
+        {"kind": "quantization", "weight_bits": [32, 8], "scheme": ["static", "weight_only"]},
+    ]
+}
+
+
+def target(folder: Path, size: str, candidates: int) -> Target:
+    return Target.parse(
+        {
+            "model": "model.py:build",
+            "weights": "weights.safetensors",
+            "data": "data.py:splits",
+            "accuracy": {"max_drop": 0.06},
+            "hardware": "cpu",
+            "budget": {"latency": "5 ms", "size": size},
+            "search": {"space": SPACE, "candidates": candidates, "workers": 2},
+        },
+        Source("target.yaml", folder=folder),
+    )
+
+
+class Stages:
+    """Remembers what a search said of itself."""
+
+    def __init__(self) -> None:
+        self.seen: list[Progress] = []
+
+    def update(self, progress: Progress) -> None:
+        self.seen.append(progress)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    import subprocess
+    import sys
+
+    folder = tmp_path_factory.mktemp("engine")
+    for name, text in (("model.py", MODEL), ("data.py", DATA), ("train.py", TRAIN)):
+        (folder / name).write_text(text)
+    subprocess.run([sys.executable, "train.py"], cwd=folder, check=True)
+    return folder
+
+
+def searched(folder: Path, size: str, candidates: int) -> tuple[Finished, Stages]:
+    wanted, stages = target(folder, size, candidates), Stages()
+    store = Store.create(folder / "searches", wanted)
+    return run(wanted, store, watcher=stages, uri=f"sqlite:///{folder}/mlflow.db"), stages
+
+
+@pytest.fixture(scope="module")
+def first(project: Path) -> tuple[Finished, Stages]:
+    return searched(project, "16 kB", 12)
+
+
+def states(done: Finished) -> dict[str, list[dict[str, Any]]]:
+    found: dict[str, list[dict[str, Any]]] = {}
+    for candidate in done.document["candidates"][1:]:
+        found.setdefault(candidate["state"], []).append(candidate)
+    return found
+
+
+def test_what_is_over_the_budget_is_stopped_with_its_costs_known(first: tuple[Finished, Stages]) -> None:
+    stopped = [c for c in states(first[0]).get("stopped", []) if c["reason"].startswith("before any training")]
+    assert stopped, "float weights of 8,000 numbers don't fit 16 kB"
+    for candidate in stopped:
+        assert candidate["metrics"]["size"]["value"] > 16_000
+        assert candidate["accuracy"] == {"validation": None, "test": None}
+        assert candidate["artifact"] is None
+        assert "size" in candidate["reason"]
+        # Shapes and formats were built, and nothing was trained.
+        assert candidate["seconds"].get("train", 0.0) < 1.0
+
+
+def test_every_candidate_is_accounted_for_and_the_front_keeps_the_limits(first: tuple[Finished, Stages]) -> None:
+    document = first[0].document
+    assert len(document["candidates"]) == 13
+    assert document["front"]
+    assert document["confirmed"]
+    for candidate in document["candidates"]:
+        if candidate["id"] in document["front"]:
+            assert candidate["metrics"]["size"]["high"] <= 16_000
+            assert candidate["accuracy"]["test"] is not None
+    assert set(document["seconds"]) >= {"total", "train", "export", "measure", "engine"}
+    assert document["seconds"]["engine"] < document["seconds"]["total"]
+
+
+def test_it_says_what_the_space_can_reach_before_it_searches(first: tuple[Finished, Stages]) -> None:
+    done, stages = first
+    names = [progress.stage for progress in stages.seen]
+    assert names.index("measuring what the space can reach") < names.index("searching")
+    reach = json.loads((done.store.folder / "reach.json").read_text())
+    assert reach["least"]["size"]["value"] < 16_000 < reach["most"]["size"]["value"]
+    assert next(progress for progress in stages.seen if progress.stage == "searching").reach.startswith("latency")
+
+
+def test_a_structure_is_trained_once(first: tuple[Finished, Stages]) -> None:
+    store = first[0].store
+    kept = sorted(path.name for path in (store.folder.parent / ".cache").glob("*/weights/*-2.safetensors"))
+    trained = {until(c.recipe, Stage.RECOVERY).key for c in store.candidates()[1:] if c.outcome == "measured"}
+    assert {name.split("-")[0] for name in kept} == trained
+    assert len(trained) < sum(c.outcome == "measured" for c in store.candidates()[1:])
+
+
+def test_another_budget_begins_with_what_is_known(project: Path, first: tuple[Finished, Stages]) -> None:
+    before = {c.key: c for c in first[0].store.candidates()[1:] if c.outcome == "measured"}
+    again, _ = searched(project, "12 kB", 8)
+    taken_over = [c for c in again.store.candidates()[1:] if c.key in before]
+    assert taken_over
+    for candidate in taken_over:
+        if candidate.outcome == "measured":
+            # The same weights in the same format are the same file.
+            assert candidate.artifact is not None
+            assert candidate.artifact.key == before[candidate.key].artifact.key  # type: ignore[union-attr]
+    front = [c for c in again.document["candidates"] if c["state"] == "front"]
+    assert front
+    assert all(c["metrics"]["size"]["value"] <= 12_000 for c in front)
+
+
+def test_a_budget_that_nothing_meets_ends_before_any_training(project: Path) -> None:
+    done, stages = searched(project, "500 B", 8)
+    assert done.front.members == []
+    assert "searching" not in [progress.stage for progress in stages.seen]
+    assert done.document["seconds"]["train"] < 1.0  # the original's export
+    assert states(done).keys() == {"stopped"}
+    assert done.front.binding() == ["size"]
+    assert done.front.nearest_miss() is not None
+    begun = next(p.elapsed for p in stages.seen if p.stage == "measuring what the space can reach")
+    assert stages.seen[-1].elapsed - begun < 30  # on a busy machine; a quiet one takes a few seconds
