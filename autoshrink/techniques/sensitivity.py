@@ -27,9 +27,9 @@ def sensitivity_of(workload: Workload, seed: int = 0) -> Sensitivity:
 
     Each layer is compressed alone, in each way and strength: channels of its coupled group removed by l2 norm, the rank
     lowered by Tucker's form or the singular value decomposition, the weights rounded. The model then answers the same
-    calibration examples as before. Measured losses are used since the second-order estimate 0.5·Σ Fᵢᵢ·Δwᵢ² with the
-    empirical Fisher information F ranks rounding as well (Spearman 0.96–0.99), but pruning badly (0.6–0.9), whose loss
-    it puts a thousand times too low; and a forward pass costs no more than a gradient.
+    calibration examples as before. Losses are measured, since the second-order estimate 0.5·Σ Fᵢᵢ·Δwᵢ² with the
+    empirical Fisher information F ranks rounding as well (Spearman 0.96–0.99) but pruning badly (0.57–0.91), whose loss
+    it puts five to thousands of times too low; and a forward pass costs no more than a gradient.
 
     Args:
         workload: model and calibration data; nothing in it is changed.

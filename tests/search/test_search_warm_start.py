@@ -49,9 +49,9 @@ def test_a_model_that_bears_less_is_pruned_less() -> None:
     ]
     assert len(set(ratios[0])) >= 4
     assert max(ratios[1]) <= max(ratios[0])
-    # The first level is a predicted loss of 0.4: 2 · 4 t² = 0.4 (between tenths the squares are interpolated).
-    assert ratios[0][0] == pytest.approx(0.2236, abs=0.01)
-    assert ratios[1][0] == pytest.approx(0.1118, abs=0.01)
+    # The first level is a predicted loss of 1: 2 · 4 t² = 1 (between tenths the squares are interpolated).
+    assert ratios[0][0] == pytest.approx(0.3536, abs=0.01)
+    assert ratios[1][0] == pytest.approx(0.1768, abs=0.01)
 
 
 def test_formats_come_in_8_and_in_4_bits_with_layers_kept() -> None:

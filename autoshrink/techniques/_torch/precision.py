@@ -34,8 +34,9 @@ def sensitive_layers(
 
     A layer's value is how far the answers move when it is rounded first, alone, and how much nearer they come when it
     is restored last, while all others are rounded: the mean of both, the ends of the order that a Shapley value
-    averages over. Errors don't simply add up: by the first alone, the choice was up to 1.5 times worse on a DS-CNN, by
-    the second up to three times on a ResNet-8.
+    averages over. Errors don't simply add up, and neither end alone is good everywhere: by the first the choice was up
+    to 1.6 times worse than by the mean on a DS-CNN, by the second up to seven times on a ResNet-8. The mean was the
+    best of the three or near it in most of 32 cases, and at worst 2.4 times behind the first.
     What several layers bring together is taken for the sum, and the choice is a knapsack.
 
     Args:
