@@ -43,7 +43,7 @@ def search(session: Session, accepts: Callable[[Encoding], str]) -> Front:
     if reach.impossible(limits):
         return _nothing_in_reach(session, reach, limits)
     session.show("measuring what the layers bear")
-    presets = (*presets_from(session.sensitivity(), session.target.search.space), *PRESETS)
+    presets = (*PRESETS, *presets_from(session.sensitivity(), session.target.search.space))
     Exploration(session, accepts, reference, presets).run()
     return confirm_front(session, reference)
 

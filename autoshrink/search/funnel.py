@@ -12,6 +12,8 @@ from autoshrink.search.forecast import Clues, Expected, Forecast
 
 __all__ = ["Funnel"]
 
+_HOPE = 0.25
+"""Where between a forecast's mean and its best a candidate is valued: what is uncertain teaches something."""
 _PAYS = 4
 """A short rung is trained first where the whole recovery takes so many times what it costs to look at a candidate."""
 
@@ -51,9 +53,9 @@ class Funnel:
         return f"{_known(flight)} to end at {expected.value:.4g}: candidate {better.id} is better in everything"
 
     def gain(self, flight: Flight, tally: Tally) -> float:
-        """Give the hypervolume that a candidate is foretold to add to the front, between its mean and its best."""
+        """Give the hypervolume that a candidate is foretold to add to the front, a little above its mean."""
         expected = self.expected(flight)
-        hoped = (expected.value + expected.best) / 2
+        hoped = expected.value + _HOPE * (expected.best - expected.value)
         if hoped < self._limits.floor:
             return hoped - self._limits.floor  # all below the floor: the nearest first
         return tally.gain(self._point(flight, hoped, best=False))
