@@ -169,6 +169,19 @@ def apply(
 
 
 @app.command()
+def sensitivity(
+    target: TargetFile,
+    json: JsonFile = None,
+    plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw a heat map: .png or .html.")] = None,
+) -> None:
+    """Show how much each layer bears: what pruning, a lower rank or fewer bits do to it alone."""
+    with _reported():
+        from autoshrink.console.sensitivity import sensitivity as run
+
+        raise typer.Exit(run(target, json=json, plot=plot))
+
+
+@app.command()
 def targets() -> None:
     """List the hardware profiles, and whether each can be used here."""
     with _reported():

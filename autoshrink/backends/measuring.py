@@ -35,6 +35,8 @@ _BATCH = 256
 _COUNTERS = "/sys/class/powercap"
 _REPEATS_WITHIN = 0.01
 """What a latency differs from one process to the next on a quiet machine; no interval is narrower."""
+_DISTURBED_WITHIN = 0.02
+"""What it differs by on top where every block was disturbed; with two workers in training, half of them are."""
 _HEAP_WITHIN, _RESIDENT_WITHIN = 0.03, 0.2
 """What a peak may be under the true one, by its method."""
 
@@ -66,9 +68,9 @@ def measure(
     """Measure an artifact in a process of its own on a device, or as an emulated backend does.
 
     Latency is that of one example. With a reference, both are timed in turn, and when the reference's latency on the
-    quiet device is given, the artifact's latency is that times the measured ratio: what slows the whole machine for a
-    while, such as other candidates in training, slows both and leaves the ratio alone. Where the machine never was
-    quiet (``conditions["quiet"]``), the band reaches from what the model may take on a quiet core to what it took.
+    quiet device is given, what slows the machine as a whole (``conditions["pace"]``) is taken off the artifact's.
+    Where the machine never was quiet (``conditions["quiet"]``), the band reaches from what the model may take on a
+    quiet core to what it took.
 
     Energy is measured where the processor's counters can be read; else it is modelled as latency times the power that
     the profile states, within the profile's band, and marked so.
@@ -135,7 +137,7 @@ def measure(
         outputs = {name: np.load(back / f"{name}.npy", allow_pickle=False) for name in predict or {}}
     finally:
         shutil.rmtree(back)
-    metrics = _metrics(answer, hardware, artifact, reference_latency)
+    metrics = _metrics(answer, hardware, artifact)
     metrics = {name: metrics[name] for name in COSTS if name in metrics and name in wants}
     return Measured(Measurement(metrics=metrics, conditions=_conditions(answer, hardware)), outputs)
 
@@ -160,16 +162,14 @@ def fingerprint(backend: Backend, device: Device, hardware: Hardware) -> dict[st
     return {"key": content_key(facts)[:12], **facts}
 
 
-def _metrics(
-    answer: Mapping[str, Any], hardware: Hardware, artifact: Artifact, reference_latency: Metric | None
-) -> dict[str, Metric]:
+def _metrics(answer: Mapping[str, Any], hardware: Hardware, artifact: Artifact) -> dict[str, Metric]:
     metrics = {"size": Metric.exact(artifact.size, "B")}
     if "memory" in answer:
         memory = answer["memory"]
         peak, within = memory["peak"], _HEAP_WITHIN if memory["method"] == "live heap" else _RESIDENT_WITHIN
         metrics["memory"] = Metric(value=peak, unit="B", low=peak, high=peak * (1 + within), origin="measured")
     if "latency" in answer:
-        metrics["latency"] = _latency(answer["latency"], reference_latency)
+        metrics["latency"] = _latency(answer["latency"])
     energy = answer.get("energy", {})
     if "value" in energy:
         metrics["energy"] = Metric(
@@ -180,16 +180,13 @@ def _metrics(
     return metrics
 
 
-def _latency(timed: Mapping[str, Any], reference: Metric | None) -> Metric:
-    own = timed["artifact"]
-    value, low, high = own["value"], own["low"], own["high"]
-    if reference is not None and "ratio" in timed:
-        ratio = timed["ratio"]
-        value = ratio["value"] * reference.value
-        low, high = ratio["low"] * reference.low, ratio["high"] * reference.high
+def _latency(timed: Mapping[str, Any]) -> Metric:
+    own, pace = timed["artifact"], timed.get("pace", 1.0)
+    value, low, high = (own[name] / pace for name in ("value", "low", "high"))
     if not timed["quiet"]:
         low, high = min(low, own["low"] / max(timed["slowdown"], 1.0)), max(high, own["high"])
-    low, high = min(low, value * (1 - _REPEATS_WITHIN)), max(high, value * (1 + _REPEATS_WITHIN))
+    within = _REPEATS_WITHIN + _DISTURBED_WITHIN * (1 - own["rounds"] / timed["rounds"])
+    low, high = min(low, value * (1 - within)), max(high, value * (1 + within))
     return Metric(value=value, unit="s", low=low, high=high, origin="measured")
 
 
@@ -205,8 +202,7 @@ def _conditions(answer: Mapping[str, Any], hardware: Hardware) -> dict[str, Any]
         conditions |= {"median": timed["artifact"]["median"], "p95": timed["artifact"]["p95"]}
         conditions |= {name: timed[name] for name in ("quiet", "slowdown", "rounds", "canary")}
         conditions |= {"calls": timed["artifact"]["calls"], "clean_rounds": timed["artifact"]["rounds"]}
-        if "ratio" in timed:
-            conditions |= {"ratio": timed["ratio"], "reference": timed["reference"]}
+        conditions |= {name: timed[name] for name in ("ratio", "reference", "pace") if name in timed}
     if "memory" in answer:
         conditions["memory"] = {name: value for name, value in answer["memory"].items() if name != "peak"}
     if hardware.energy is not None and "value" not in answer.get("energy", {"value": None}):

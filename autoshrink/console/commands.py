@@ -29,7 +29,7 @@ from autoshrink.core import (
 )
 from autoshrink.search.store import Store, latest, store_root
 
-__all__ = ["apply", "demo", "front", "measure", "pick", "search"]
+__all__ = ["apply", "demo", "front", "measure", "pick", "plain_console", "search", "write_json"]
 
 NO_FRONT = 3
 INTERRUPTED = 130
@@ -45,7 +45,7 @@ def demo(
     json: Path | None,
 ) -> int:
     """Put the digits example into a folder, train its model, and search."""
-    console = _console(json)
+    console = plain_console(json)
     if not (folder / "target.yaml").exists():
         shutil.copytree(catalog_folder("examples") / "digits", folder, dirs_exist_ok=True)
         console.print(f"The digits example is now in {folder}/: model.py, data.py and target.yaml, yours to change.")
@@ -91,7 +91,7 @@ def search(
         target = with_settings(kept.target(), changes)
     else:
         target = with_settings(Target.read(path), changes)  # type: ignore[arg-type]
-    console = _console(json)
+    console = plain_console(json)
     from autoshrink.service.run import check, run  # imports Ray and Optuna: only now, when the target can be read
 
     check(target)
@@ -128,9 +128,9 @@ def front(name: str | None, *, json: bool, plot: Path | None, store: str | None)
     if json:
         print(json_module.dumps(document, indent=1))
     else:
-        print_front(_console(), found, title=f"Front of {kept.name}", confirmed=document["confirmed"])
+        print_front(plain_console(), found, title=f"Front of {kept.name}", confirmed=document["confirmed"])
         tried = len(found.judged) - 1
-        _console().print(f"[dim]{tried} candidates finished of {target.search.candidates} wanted[/dim]")
+        plain_console().print(f"[dim]{tried} candidates finished of {target.search.candidates} wanted[/dim]")
     return 0 if found.members else NO_FRONT
 
 
@@ -155,7 +155,7 @@ def pick(
     kept = Store.open(root, name)
     target, found, document = load_front(kept)
     candidate = _chosen(found, number, prefer)
-    console = _console()
+    console = plain_console()
     console.print(f"Candidate {candidate.id} of {kept.name}: {candidate.recipe.describe()}", highlight=False)
     console.print(measurement_table(candidate.metrics, {"accuracy": _scores(candidate)}, ""))
     folder = kept.artifact_folder(candidate)
@@ -188,7 +188,7 @@ def measure(model: Path, on: str, *, json: bool) -> int:
         metrics = {name: metric.model_dump() for name, metric in found.metrics.items()}
         print(json_module.dumps({"hardware": about, "metrics": metrics, "conditions": found.conditions}, indent=1))
     else:
-        _console().print(
+        plain_console().print(
             measurement_table(found.metrics, short_conditions(found.conditions), f"{model} on {hardware.name}")
         )
     return 0
@@ -203,7 +203,7 @@ def apply(path: Path, target_path: Path, *, to: Path | None, json: bool) -> int:
     if json:
         print(json_module.dumps(applied.document(), indent=1))
         return 0
-    console = _console()
+    console = plain_console()
     console.print(f"{applied.recipe.describe()}", highlight=False)
     conditions = {"accuracy": applied.accuracy, "artifact": applied.artifact.key}
     console.print(measurement_table(applied.measurement.metrics, conditions, ""))
@@ -243,7 +243,8 @@ def write_json(document: object, path: Path | None) -> None:
         raise SpecError(f"--json {path}: can't be written: {error}") from None
 
 
-def _console(json: Path | None = None) -> Console:
+def plain_console(json: Path | None = None) -> Console:
+    """Open a console that leaves the standard output to a JSON document that goes there."""
     console = Console(stderr=json is not None and str(json) == "-")
     if not console.is_terminal:  # a file or a pipe is as wide as the table
         console.width = 160

@@ -11,6 +11,7 @@ from autoshrink.core.measurement import Artifact, Measurement, Metric
 from autoshrink.core.problems import nearest
 from autoshrink.core.quantities import parse_quantity, show_quantity, write_quantity
 from autoshrink.core.recipe import Recipe, Setting, content_key
+from autoshrink.core.sensitivity import LayerSensitivity, Option, Sensitivity
 from autoshrink.core.space import Chooser, Range, Space, Step
 from autoshrink.core.tally import Standing, Tally
 from autoshrink.core.target import COSTS, AccuracyGoal, Budget, SearchSettings, Target
@@ -33,13 +34,16 @@ __all__ = [
     "Front",
     "Hardware",
     "Judged",
+    "LayerSensitivity",
     "Limits",
     "Measurement",
     "Metric",
+    "Option",
     "Range",
     "Recipe",
     "Refusal",
     "SearchSettings",
+    "Sensitivity",
     "Setting",
     "Source",
     "Space",

@@ -32,8 +32,11 @@ class Encoding(Frozen):
     """Most entries of a weight codebook, stored as indices and codebook where that is smaller."""
     ranges: dict[str, tuple[float, float]] = Field(default_factory=dict)
     """Input ranges by module name that quantization-aware training learned; they replace calibration."""
+    kept: tuple[str, ...] = ()
+    """Modules whose weights stay one step higher: in 8 bits beside 4, in half floats that compute in float beside 8."""
 
     def describe(self) -> str:
         """Print the encoding in a few words."""
         text = f"float{self.weight_bits}" if self.scheme == "float" else f"{self.scheme} int{self.weight_bits}"
+        text += f", layers kept higher: {len(self.kept)}" if self.kept else ""
         return f"{text}, codebook of {self.codebook}" if self.codebook else text

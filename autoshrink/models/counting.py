@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from autoshrink.models.splits import Split, forward
 
-__all__ = ["count"]
+__all__ = ["count", "module_macs"]
 
 
 def count(model: nn.Module, example: Split) -> dict[str, float]:
@@ -34,6 +34,19 @@ def count(model: nn.Module, example: Split) -> dict[str, float]:
         "parameters": float(sum(parameter.numel() for parameter in parameters)),
         "nonzero": float(sum(int(parameter.count_nonzero()) for parameter in parameters)),
     }
+
+
+def module_macs(model: nn.Module, example: Split) -> dict[str, float]:
+    """Count the multiply-accumulates of each module for one example, by name; those of the whole model under ``""``."""
+    counter = FlopCounterMode(display=False)
+    with torch.no_grad(), _plain_kernels(), counter:
+        forward(model, example)
+    found = {"": counter.get_total_flops() / 2}
+    for path, by_operator in counter.get_flop_counts().items():
+        _, _, name = path.partition(".")
+        if name:
+            found[name] = sum(by_operator.values()) / 2
+    return found
 
 
 @contextmanager

@@ -13,14 +13,17 @@ from autoshrink.core.hardware import Bits, Scheme
 from autoshrink.techniques.base import Accepts, Context, Stage, Technique, draw_params
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
+
+    from autoshrink.models.recovery import Recovery
 
 __all__ = ["Quantization"]
 
 _LEARNED = "learned_input_range"
+_KEPT = "kept_in_more_bits"
 _OFF = "off"
 _FORMAT = ("weight_bits", "scheme")
-_ALL = frozenset({"scheme", "calibration", "granularity", "block_size", "qat_epochs"})
+_ALL = frozenset({"scheme", "calibration", "granularity", "block_size", "sensitive_share", "qat_epochs"})
 _GENTLE = 0.2
 """The share of the recovery's learning rate that rounded weights are trained with: they are nearly right already."""
 
@@ -37,7 +40,12 @@ class Quantization(Technique):
     ranges that it learned replace calibration. With weight sharing and 8 bits, the granularity is per tensor whatever
     was asked for: under a scale for each channel a codebook's values would become different integers in each.
 
+    With a sensitive share the layers that bear rounding worst are stored in more bits. Which these are is measured on
+    the compressed model itself, whose layers are not the original's any more: two forward passes of calibration
+    examples for each layer. A space draws it beside 4 bits only: rounding to 8 bits costs next to nothing.
+
     References:
+        Wang et al. 2019, "HAQ: Hardware-Aware Automated Quantization with Mixed Precision" (bits by layer);
         Jacob et al. 2018, "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
         Inference"; Bengio et al. 2013, "Estimating or Propagating Gradients Through Stochastic Neurons".
     """
@@ -53,6 +61,8 @@ class Quantization(Technique):
     """What shares a scale in 8 bits: the weights of one output channel, or all weights of a layer."""
     block_size: Annotated[int, Field(ge=8, le=1024)] = 32
     """What shares a scale in 4 bits: so many weights at most."""
+    sensitive_share: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    """Most of the weights, as a share of all, that stay one step higher: in 8 bits beside 4, as floats beside 8."""
     qat_epochs: Annotated[int, Field(ge=0, le=1000)] = 0
     """Length of the quantization-aware training of a static scheme, in a recipe with a recovery step; 0 is none."""
 
@@ -61,6 +71,8 @@ class Quantization(Technique):
         needed = _needed(self._scheme, self.weight_bits)
         if not recovered:
             needed -= {"qat_epochs"}
+        if not self.sensitive_share:
+            needed -= {"sensitive_share"}
         return _ALL - needed
 
     @classmethod
@@ -82,6 +94,8 @@ class Quantization(Technique):
         if bits == 32:
             return None
         needed = _needed(scheme, bits)
+        if bits != 4 or accepts(Encoding(scheme=scheme, weight_bits=bits, kept=("layer",))):
+            needed -= {"sensitive_share"}
         rest = draw_params(step, choose, without=(*_FORMAT, *(_ALL - needed)))
         fixed = {"weight_bits": bits} if scheme == "float" else {"weight_bits": bits, "scheme": scheme}
         return Setting.model_validate({"kind": step.kind, **fixed, **rest})
@@ -91,24 +105,45 @@ class Quantization(Technique):
         return f"{self._plain().describe()}{' QAT' if self.qat_epochs else ''}"
 
     def apply(self, model: nn.Module, context: Context) -> nn.Module:
-        """Train the model with rounded weights and activations, where that is asked for.
+        """Choose the layers that stay in more bits, and train with rounded weights and activations, where asked for.
 
         Raises:
             Refusal: there is no training data, or nothing that the training could round.
         """
-        if self._scheme != "static" or not self.qat_epochs or context.recovery is None:
-            return model
+        kept = self._sensitive(model, context)
+        if self._scheme == "static" and self.qat_epochs and context.recovery is not None:
+            model = self._trained(model, context, context.recovery, kept)
+        for name in kept:
+            setattr(model.get_submodule(name), _KEPT, True)
+        return model
+
+    def _sensitive(self, model: nn.Module, context: Context) -> tuple[str, ...]:
+        if self._scheme == "float" or not self.sensitive_share:
+            return ()
+        from autoshrink.techniques._torch.precision import sensitive_layers
+        from autoshrink.techniques._torch.rounding import rounded
+
+        block_size = self.block_size if self.weight_bits == 4 and self.scheme == "weight_only" else None
+        inputs = self.weight_bits == 8 and self.scheme != "weight_only"  # beside 4 bits they are rounded all the same
+
+        def rounding(weight: Tensor) -> Tensor:
+            return rounded(weight, self.weight_bits, block_size)
+
+        return sensitive_layers(model, context.workload, self.sensitive_share, rounding, inputs=inputs)
+
+    def _trained(self, model: nn.Module, context: Context, recovery: Recovery, kept: tuple[str, ...]) -> nn.Module:
         from autoshrink.models.recovery import recover
         from autoshrink.techniques._torch.fake_quantization import fold_norms, has_codebooks, observed, round_weights
 
         model = fold_norms(model, context.workload.example)
         per_channel = self.granularity == "per_channel" and not has_codebooks(model)
-        with observed(model, context.workload.calibration) as ranges:
-            if not ranges or not round_weights(model, per_channel, self.weight_bits):
+        in_float = kept if self.weight_bits == 8 else ()
+        with observed(model, context.workload.calibration, without=in_float) as ranges:
+            if not ranges or not round_weights(model, per_channel, self.weight_bits, kept):
                 raise Refusal("quantization-aware training finds no convolution and no linear layer")
-            rate = context.recovery.learning_rate * _GENTLE
-            recovery = replace(context.recovery, epochs=self.qat_epochs, learning_rate=rate)
-            recover(model, context.workload, recovery, context.seed)
+            rate = recovery.learning_rate * _GENTLE
+            gentle = replace(recovery, epochs=self.qat_epochs, learning_rate=rate)
+            recover(model, context.workload, gentle, context.seed)
         for name, item in ranges.items():
             setattr(model.get_submodule(name), _LEARNED, item.span)
         return model
@@ -123,6 +158,7 @@ class Quantization(Technique):
                 "calibration": self.calibration,
                 "granularity": "per_tensor" if shared else self.granularity,
                 "block_size": self.block_size,
+                "kept": tuple(name for name, module in model.named_modules() if getattr(module, _KEPT, False)),
                 "ranges": {name: span for name, span in learned.items() if span is not None},
             }
         )
@@ -141,4 +177,4 @@ def _needed(scheme: Scheme, bits: Bits) -> frozenset[str]:
         return frozenset()
     scale = {"granularity"} if bits == 8 else {"block_size"}
     only_static = {"calibration", "qat_epochs"} if scheme == "static" else set()
-    return frozenset({"scheme", *scale, *only_static})
+    return frozenset({"scheme", "sensitive_share", *scale, *only_static})

@@ -29,7 +29,7 @@ __all__ = [
     "untrained",
 ]
 
-_NOT_TECHNIQUES = {"base", "registry", "pipeline"}
+_NOT_TECHNIQUES = {"base", "registry", "pipeline", "sensitivity"}
 
 
 @functools.cache

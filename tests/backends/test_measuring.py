@@ -72,8 +72,19 @@ def test_latency_is_relative_to_the_reference_on_the_quiet_machine(tmp_path: Pat
     scaled = measured(tmp_path, 512, 2, **wanted, reference_latency=quiet)
     latency, ratio = scaled.measurement.metrics["latency"], scaled.measurement.conditions["ratio"]
     assert latency.value == pytest.approx(0.5 * ratio["value"])
-    assert latency.low <= 0.4 * ratio["low"] * 1.0001
-    assert latency.high >= 0.6 * ratio["high"] * 0.9999
+    assert latency.low <= 0.5 * ratio["value"] * 0.9901
+    assert latency.high >= 0.5 * ratio["value"] * 1.0099
+
+
+def test_what_the_reference_alone_says_is_not_taken_off(tmp_path: Path) -> None:
+    other = (tmp_path / "512x2", perceptron(tmp_path / "512x2", 512, 2))
+    wanted: dict[str, Any] = {"reference": other, "wants": ["latency"], "effort": "quick"}
+    slow = Metric(value=0.5, unit="s", low=0.4, high=0.6, origin="measured")
+    result = measured(
+        tmp_path, 512, 2, **wanted, reference_latency=slow, canary=1
+    )  # faster, says one, slower the other
+    assert result.measurement.conditions["pace"] == 1
+    assert result.measurement.metrics["latency"].value < 0.1
 
 
 def test_modelled_energy_is_latency_times_power_and_says_so(tmp_path: Path) -> None:

@@ -242,6 +242,45 @@ def test_an_encoding_keeps_the_outputs_or_refuses(net: Net, name: str, tmp_path:
     assert all(torch.equal(before[key], after[key]) for key in before)
 
 
+KEPT = {"residual": "one.0", "mobile": "gate.1", "signal": "body.4", "text": "body.layers.0.linear1"}
+
+
+@pytest.mark.parametrize(
+    ("bits", "scheme", "higher"),
+    [(4, "weight_only", "int8"), (8, "weight_only", "float16"), (8, "static", "float16"), (8, "dynamic", "float16")],
+)
+def test_a_kept_layer_is_stored_one_step_higher_and_nearer(
+    net: Net, bits: Bits, scheme: Scheme, higher: str, tmp_path: Path
+) -> None:
+    name = KEPT.get(net.name, "head")
+    only_one = net.name in ("gru", "lstm") and scheme in ("static", "dynamic")
+    if only_one or name not in dict(net.model.named_modules()) or (net.name, scheme) in REFUSALS:
+        pytest.skip("refused without it too, or no other plain layer")
+    plain = Encoding(scheme=scheme, weight_bits=bits)
+    lower, lower_path = export(net, plain, tmp_path / "lower")
+    kept, path = export(net, plain.model_copy(update={"kept": (name,)}), tmp_path / "kept")
+    assert kept.notes["kept"] == 1
+    large = net.model.get_submodule(name).get_parameter("weight").numel() >= 100
+    assert kept.notes["stored"].get(higher, 0) == large
+    assert kept.size > lower.size - 200  # a stored weight has headers of its own
+    quantized = [sum(found.notes.get("quantized", {}).values()) for found in (lower, kept)]
+    executed_in_integers = scheme == "static" or (
+        scheme == "dynamic" and "Linear" in repr(net.model.get_submodule(name))
+    )
+    assert quantized[0] - quantized[1] == executed_in_integers
+
+    def noise(file: Path) -> float:
+        return float(((run(file, net.examples) - net.outputs) ** 2).sum())
+
+    assert noise(path) <= 1.3 * noise(lower_path)  # errors that cancelled by chance don't any more
+
+
+def test_a_layer_that_is_not_there_can_not_be_kept(net: Net, tmp_path: Path) -> None:
+    encoding = Encoding(scheme="weight_only", weight_bits=8, kept=("nowhere",))
+    with pytest.raises(Refusal, match="no layer of its own for nowhere"):
+        export(net, encoding, tmp_path / "refused")
+
+
 @pytest.mark.parametrize(("bits", "scheme"), [(32, "float"), (8, "static"), (8, "dynamic"), (8, "weight_only")])
 def test_a_codebook_is_lossless_and_smaller(net: Net, bits: Bits, scheme: Scheme, tmp_path: Path) -> None:
     if net.name in ("gru", "lstm") or (net.name, scheme) in REFUSALS:

@@ -19,7 +19,7 @@ from device_requests import ADAPTER, QUICK, Ask, request
 from autoshrink.devices.harness.arrays import fit, invent, predict
 from autoshrink.devices.harness.energy import measure_energy
 from autoshrink.devices.harness.program import main
-from autoshrink.devices.harness.stopwatch import Contender, race
+from autoshrink.devices.harness.stopwatch import Contender, agreed, race
 
 
 def work(turns: int) -> Callable[[], None]:
@@ -72,6 +72,23 @@ def test_a_slow_reference_tells_that_the_machine_is_not_quiet() -> None:
     result = timed(work(2_000), work(2_000), reference=1e-9)
     assert not result["quiet"]
     assert result["slowdown"] >= 1
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "both"),
+    [(1.2, 1.1, 1.1), (1.1, 1.3, 1.1), (0.9, 0.8, 0.9), (0.7, 0.8, 0.8), (1.2, 0.9, 1), (0.9, 1.2, 1), (1, 1.2, 1)],
+)
+def test_only_what_two_witnesses_say_is_believed(one: float, other: float, both: float) -> None:
+    assert agreed(one, other) == both
+
+
+def test_a_machine_that_is_slower_as_a_whole_is_told_from_a_slow_reference() -> None:
+    before = timed(work(2_000), work(2_000))
+    now, then = before["canary"], before["reference"]["value"]
+    alone = timed(work(2_000), work(2_000), reference=then / 3, canary=now * 4)
+    assert alone["pace"] == 1
+    both = timed(work(2_000), work(2_000), reference=then / 3, canary=now / 4)
+    assert 1.5 < both["pace"] <= 3.001 * both["reference"]["value"] / then
 
 
 def test_a_busy_core_moves_other_cores_into_play() -> None:

@@ -28,11 +28,12 @@ CASES: list[tuple[str, dict[str, object], set[str]]] = [
     ("magnitude_pruning", {"pattern": "2:4", "sparsity": 0.3, "scope": "layer"}, {"sparsity", "scope"}),
     ("distillation", {"alpha": 0.2}, set()),
     ("weight_sharing", {"entries": 64, "epochs": 3}, set()),
-    ("quantization", {}, {"block_size"}),
+    ("quantization", {}, {"block_size", "sensitive_share"}),
+    ("quantization", {"weight_bits": 4, "sensitive_share": 0.1}, {"granularity"}),
     (
         "quantization",
         {"weight_bits": 16, "calibration": "entropy"},
-        {"scheme", "calibration", "granularity", "block_size", "qat_epochs"},
+        {"scheme", "calibration", "granularity", "block_size", "sensitive_share", "qat_epochs"},
     ),
 ]
 settings_of_a_technique = st.sampled_from(CASES).map(lambda case: Setting.model_validate({"kind": case[0], **case[1]}))
@@ -130,7 +131,8 @@ steps:
   - {kind: magnitude_pruning, optional: true, pattern: [unstructured, '2:4'], sparsity: {low: 0.3, high: 0.9}}
   - {kind: distillation, optional: true, temperature: {low: 1, high: 8, log: true}, alpha: [0.1, 0.9], epochs: 2}
   - {kind: weight_sharing, optional: true, entries: [16, 32, 256], epochs: {low: 0, high: 3}}
-  - {kind: quantization, optional: true, weight_bits: [16, 8, 4], scheme: [static, weight_only], qat_epochs: [0, 2]}
+  - {kind: quantization, optional: true, weight_bits: [16, 8, 4], scheme: [static, weight_only], qat_epochs: [0, 2],
+     sensitive_share: [0, 0.1]}
 """
 
 
@@ -175,6 +177,9 @@ def test_what_is_drawn_is_canonical_valid_and_reproducible(seed: int) -> None:
     pruning = recipe.setting("magnitude_pruning")
     if pruning is not None:
         assert ("magnitude_pruning.sparsity" in recorder.asked) == (pruning.params["pattern"] == "unstructured")
+    quantization = recipe.setting("quantization")
+    if quantization is not None:
+        assert ("quantization.sensitive_share" in recorder.asked) == (quantization.params["weight_bits"] == 4)
     channels = recipe.setting("channel_pruning")
     if channels is not None:
         assert ("channel_pruning.max_ratio" in recorder.asked) == (channels.params["scope"] == "global")
@@ -210,7 +215,7 @@ def test_settings_are_checked_without_torch() -> None:
 
 def test_techniques_are_the_files_of_the_room() -> None:
     files = {file.stem for file in Path(registry.__file__).parent.glob("*.py")}
-    assert set(registry.kinds()) == files - {"__init__", "base", "registry", "pipeline"}
+    assert set(registry.kinds()) == files - {"__init__", "base", "registry", "pipeline", "sensitivity"}
     for kind in registry.kinds():
         assert registry.technique(kind).kind == kind
     with pytest.raises(SpecError, match="no technique 'quantisation'"):

@@ -43,6 +43,7 @@ def counted(graph: Graph, encoding: Encoding) -> dict[str, Any]:
         "quantized": len(weights),
         "weights": dict(sorted(Counter(tensor.dtype for tensor in weights).items())),
         "codebooks": len(shared),
+        **({"kept": len(encoding.kept)} if encoding.kept else {}),
     }
 
 

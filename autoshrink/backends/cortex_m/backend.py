@@ -57,6 +57,8 @@ class CortexM(EmulatedBackend):
             encoding = _filled(encoding)
         if encoding.weight_bits not in can.weight_bits:
             return f"{hardware.name} has weights of {_listed(can.weight_bits)} bits, not of {encoding.weight_bits}"
+        if encoding.kept and encoding.weight_bits == 4 and 8 not in can.weight_bits:
+            return f"{hardware.name} has weights of {_listed(can.weight_bits)} bits only, and none of them higher"
         if encoding.scheme not in can.schemes:
             return f"{hardware.name} has the schemes {_listed(can.schemes)}, not {encoding.scheme}"
         return refused(encoding)
@@ -73,9 +75,9 @@ class CortexM(EmulatedBackend):
         """Write ``model.tflite``, for one example.
 
         The notes say what was counted: layers ``quantized``, the types of their ``weights``, and how many of them have
-        so few values that they are stored as ``codebooks``; ``inputs`` and ``output`` say how torch's arrays are laid
-        out in the file. The C sources are made from this file whenever they are needed, and are made here once so that
-        what has no kernel is refused at once.
+        so few values that they are stored as ``codebooks``; ``kept`` counts those in 8 bits beside 4; ``inputs`` and
+        ``output`` say how torch's arrays are laid out in the file. The C sources are made from this file whenever they
+        are needed, and are made here once so that what has no kernel is refused at once.
         """
         from autoshrink.backends.cortex_m.artifact import counted, write_artifact
         from autoshrink.backends.cortex_m.convert import convert

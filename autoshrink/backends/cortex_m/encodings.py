@@ -18,6 +18,8 @@ def refused(encoding: Encoding) -> str:
         return f"a microcontroller computes in int8 with scales known beforehand: scheme static, not {encoding.scheme}"
     if encoding.weight_bits not in (8, 4):
         return f"weights are stored in 8 or 4 bits, not in {encoding.weight_bits}"
+    if encoding.kept and encoding.weight_bits == 8:
+        return "no layer can be kept above 8 bits: there is no arithmetic but int8"
     if encoding.calibration not in ("minmax", "percentile"):
         return f"calibration is minmax or percentile, not {encoding.calibration}"
     if encoding.codebook is not None and encoding.codebook > MOST_ENTRIES:

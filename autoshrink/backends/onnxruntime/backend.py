@@ -18,6 +18,8 @@ __all__ = ["OnnxRuntime"]
 
 _LEVELS = ("disable", "basic", "extended", "all")
 _CPU = "CPUExecutionProvider"
+_HIGHER = {32: {32}, 16: {32}, 8: {16, 32}, 4: {8}}
+"""Bits of the weights that are kept one step above the others."""
 _OPTIONS = ("providers", "graph_optimization")
 
 
@@ -68,6 +70,8 @@ class OnnxRuntime(DeployedBackend):
         bits = {"float": (32, 16), "static": (8,), "dynamic": (8,), "weight_only": (8, 4)}[encoding.scheme]
         if encoding.weight_bits not in bits:
             return f"ONNX Runtime has {encoding.scheme} in {_listed(bits)} bits, not in {encoding.weight_bits}"
+        if encoding.kept and not _HIGHER[encoding.weight_bits] & set(can.weight_bits):
+            return f"{hardware.name} has weights of {_listed(can.weight_bits)} bits only, and none of them higher"
         if encoding.scheme in ("static", "dynamic"):
             if 8 not in can.activation_bits:
                 return f"{hardware.name} has no activations of 8 bits, which {encoding.scheme} int8 needs"
@@ -87,7 +91,8 @@ class OnnxRuntime(DeployedBackend):
         """Write ``model.onnx``; its one output is the model's first (or ``logits``).
 
         The notes say what was counted: layers ``quantized`` to integers (of them ``in_float`` that the runtime executes
-        in float all the same), weights only ``stored`` in fewer bits, and the operators ``executed`` on this machine.
+        in float all the same), weights only ``stored`` in fewer bits, layers ``kept`` one step higher, and
+        the operators ``executed`` on this machine.
         """
         reason = self.accepts(encoding, hardware)
         if reason:
@@ -96,7 +101,7 @@ class OnnxRuntime(DeployedBackend):
         from autoshrink.backends.onnxruntime.encode import check_executed, encode
         from autoshrink.backends.onnxruntime.export import export_float
 
-        exported = export_float(model, example, calibration, encoding.ranges)
+        exported = export_float(model, example, calibration, encoding.ranges, encoding.kept)
         encoded, notes = encode(exported, encoding, calibration, half_arithmetic=hardware.kind == "gpu")
         content = compact(encoded)
         notes |= check_executed(content, notes, encoding.scheme, hardware.options.get("graph_optimization", "all"))

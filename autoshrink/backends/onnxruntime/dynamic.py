@@ -6,7 +6,7 @@ not used: it transposes a weight that two layers share once for each of them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import onnx_ir as ir
@@ -21,12 +21,13 @@ __all__ = ["encode_dynamic"]
 _DOMAIN = "com.microsoft"
 
 
-def encode_dynamic(model: ir.Model, per_channel: bool) -> dict[str, int]:
+def encode_dynamic(model: ir.Model, per_channel: bool, kept: Collection[ir.Node] = ()) -> dict[str, int]:
     """Quantize the fully connected layers and LSTMs of a graph, in place.
 
     Args:
         model: a float graph.
         per_channel: a scale for each output of a layer, else one for all; an LSTM always has one.
+        kept: layers that stay in float.
 
     Returns:
         How many layers were quantized, by operator.
@@ -36,6 +37,8 @@ def encode_dynamic(model: ir.Model, per_channel: bool) -> dict[str, int]:
     """
     counts: dict[str, int] = {}
     for node in list(model.graph):
+        if node in kept:
+            continue
         if is_plain_matmul(node):
             replace_node(model.graph, node, _dynamic_matmul(model.graph, node, per_channel))
         elif _is_plain_lstm(node):

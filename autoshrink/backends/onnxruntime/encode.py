@@ -40,28 +40,31 @@ def encode(
 
     Returns:
         The encoded graph, and what was counted: layers that are ``quantized``, weights that are only ``stored`` in
-        fewer bits, ``codebooks``, and ``learned_ranges``.
+        fewer bits, layers ``kept`` one step higher, ``codebooks``, and ``learned_ranges``.
 
     Raises:
         Refusal: nothing in the graph can be encoded so.
     """
     model, notes = exported.model, dict[str, Any]()
     per_channel = encoding.granularity == "per_channel"
+    kept = _kept(exported, encoding)
+    if kept:
+        notes["kept"] = len(kept)
     if encoding.scheme == "static":
         learned = {exported.inputs_of[key]: span for key, span in encoding.ranges.items() if key in exported.inputs_of}
 
         def ranges(values: Sequence[str]) -> dict[str, Span]:
             return calibrate(model, calibration, exported.names, values, encoding.calibration)
 
-        notes["quantized"] = encode_static(model, per_channel, learned, ranges)
+        notes["quantized"] = encode_static(model, per_channel, learned, ranges, kept)
         notes["learned_ranges"] = len(learned)
     elif encoding.scheme == "dynamic":
-        notes["quantized"] = encode_dynamic(model, per_channel)
+        notes["quantized"] = encode_dynamic(model, per_channel, kept)
     if encoding.scheme != "float":
         if encoding.weight_bits == 4:
-            notes["stored"] = store_in_int4(model, encoding.block_size, _rows(exported))
+            notes["stored"] = store_in_int4(model, encoding.block_size, _rows(exported), kept)
         else:
-            notes["stored"] = store_in_int8(model, per_channel)  # what is not computed in int8, too
+            notes["stored"] = store_in_int8(model, per_channel, kept)  # what is not computed in int8, too
         if encoding.scheme == "weight_only" and not notes["stored"]:
             raise Refusal(f"weight-only int{encoding.weight_bits} finds no weight that would take less space")
     if encoding.codebook:
@@ -72,6 +75,20 @@ def encode(
             raise Refusal("float16 finds no weights that are worth storing in 16 bits")
         notes["stored"] = {"float16": count}
     return model, notes
+
+
+def _kept(exported: Exported, encoding: Encoding) -> frozenset[ir.Node]:
+    """Find the layers that stay one step higher.
+
+    Raises:
+        Refusal: one of them is not in the graph as one layer.
+    """
+    if encoding.scheme == "float":
+        return frozenset()
+    missing = [name for name in encoding.kept if name not in exported.layers]
+    if missing:
+        raise Refusal(f"the exported graph has no layer of its own for {', '.join(missing)}, to be kept in more bits")
+    return frozenset(exported.layers[name] for name in encoding.kept)
 
 
 def _rows(exported: Exported) -> dict[ir.Node, int]:

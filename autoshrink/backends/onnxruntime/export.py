@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,9 +10,16 @@ import onnx_ir as ir
 import torch
 from torch import nn
 
+from autoshrink.backends.onnxruntime.layers import weights_of
 from autoshrink.backends.onnxruntime.rewrite import fix_shapes, fold_norms, name_pooling
 from autoshrink.backends.onnxruntime.sessions import Feed, probe, simplify
-from autoshrink.backends.onnxruntime.tracing import EXPORTERS, Traced, input_names, trace, without_fast_paths
+from autoshrink.backends.onnxruntime.tracing import (
+    EXPORTERS,
+    input_names,
+    node_tag,
+    trace,
+    without_fast_paths,
+)
 from autoshrink.core import Refusal
 from autoshrink.models.splits import Split, forward
 
@@ -26,17 +33,24 @@ _BRANCHES = "where the model's own code branches on what a tensor holds, "
 
 @dataclass(frozen=True)
 class Exported:
-    """A checked float graph; ``inputs_of`` names the value that each module of interest takes."""
+    """A checked float graph.
+
+    ``inputs_of`` names the value that each module of interest takes; ``layers`` are the nodes of those modules whose
+    weights are of interest.
+    """
 
     model: ir.Model
     example: Split
     names: tuple[str, ...]
     inputs_of: dict[str, str]
+    layers: dict[str, ir.Node]
     exporter: str
     difference: float
 
 
-def export_float(model: nn.Module, example: Split, examples: Split, modules: Iterable[str] = ()) -> Exported:
+def export_float(
+    model: nn.Module, example: Split, examples: Split, modules: Iterable[str] = (), layers: Iterable[str] = ()
+) -> Exported:
     """Export a module and check the graph against it, on a batch of one example and on one of three.
 
     Where the model's own code branches on what a tensor holds, the fast exporter would keep one branch only: then the
@@ -47,6 +61,7 @@ def export_float(model: nn.Module, example: Split, examples: Split, modules: Ite
         example: one example.
         examples: real examples for the check; the one is repeated when there are none.
         modules: names of modules whose input value is wanted.
+        layers: names of convolutions and linear layers whose node is wanted.
 
     Raises:
         Refusal: no exporter can follow the model, or the graph computes something else.
@@ -54,20 +69,21 @@ def export_float(model: nn.Module, example: Split, examples: Split, modules: Ite
     largest = max(_BATCHES)
     source = examples.rows(slice(0, largest)) if len(examples) >= largest else _repeat(example, largest)
     batches = [source.rows(slice(0, size)) for size in _BATCHES]
-    names, modules = tuple(input_names(model, example)), tuple(modules)
+    names, modules, layers = tuple(input_names(model, example)), tuple(modules), tuple(layers)
     reasons: list[str] = []
     doubtful: Exported | None = None
     for exporter in EXPORTERS:
         doubt = ""
         try:
-            traced = trace(model, batches[0], exporter, modules)
+            traced = trace(model, batches[0], exporter, (*modules, *layers))
             doubt = _BRANCHES if traced.doubtful else ""
-            plain = _plain(traced, batches, names)
+            inputs_of = {key: name for key, name in traced.inputs_of.items() if key in modules}
+            plain = _plain(traced.model, inputs_of, batches, names)
             difference = _difference(plain, model, [example, batches[1]], names)
         except Refusal as refusal:
             reasons.append(f"{doubt}{refusal}")
             continue
-        found = Exported(plain, example, names, traced.inputs_of, exporter, difference)
+        found = Exported(plain, example, names, inputs_of, _layers(plain, layers), exporter, difference)
         if not traced.doubtful:
             return found
         doubtful = found
@@ -81,10 +97,20 @@ def export_float(model: nn.Module, example: Split, examples: Split, modules: Ite
     raise Refusal("; ".join(dict.fromkeys(reasons)))
 
 
-def _plain(traced: Traced, batches: list[Split], names: tuple[str, ...]) -> ir.Model:
+def _layers(graph: ir.Model, modules: Iterable[str]) -> dict[str, ir.Node]:
+    """Find the node of each module that has one, after the runtime fused others into it."""
+    found = {}
+    for module in modules:
+        nodes = [item.node for item in weights_of(graph.graph) if (item.node.name or "").startswith(node_tag(module))]
+        if len(nodes) == 1:
+            found[module] = nodes[0]
+    return found
+
+
+def _plain(traced: ir.Model, inputs_of: Mapping[str, str], batches: list[Split], names: tuple[str, ...]) -> ir.Model:
     first, second = (dict(zip(names, batch.arrays(), strict=True)) for batch in batches)
-    fix_shapes(traced.model, (first, second))
-    plain = simplify(traced.model, [name for name in traced.inputs_of.values() if name not in names])
+    fix_shapes(traced, (first, second))
+    plain = simplify(traced, [name for name in inputs_of.values() if name not in names])
     fold_norms(plain)
     name_pooling(plain)
     return plain

@@ -9,7 +9,7 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -56,6 +56,7 @@ def encode_static(
     per_channel: bool,
     learned: dict[str, Span],
     calibrate: Callable[[Sequence[str]], dict[str, Span]],
+    kept: Collection[ir.Node] = (),
 ) -> dict[str, int]:
     """Quantize convolutions and fully connected layers, and what lies between them, in place.
 
@@ -64,6 +65,7 @@ def encode_static(
         per_channel: a scale for each output channel of a weight, else one for all.
         learned: ranges by value that replace calibration.
         calibrate: finds the ranges of the named values.
+        kept: layers that stay in float.
 
     Returns:
         How many layers were quantized, by operator.
@@ -71,7 +73,7 @@ def encode_static(
     Raises:
         Refusal: the graph has no layer that the runtime executes in int8.
     """
-    plan = _make_plan(model.graph)
+    plan = _make_plan(model.graph, kept)
     if not plan.layers:
         raise Refusal("static int8 finds no convolution and no fully connected layer with constant weights")
     spans = _spans(plan, learned, calibrate)
@@ -99,9 +101,11 @@ def affine(span: Span) -> tuple[np.float32, np.uint8]:
     return scale, np.uint8(np.clip(np.rint(-low / scale), 0, 255))
 
 
-def _make_plan(graph: ir.Graph) -> _Plan:
+def _make_plan(graph: ir.Graph, kept: Collection[ir.Node]) -> _Plan:
     plan = _Plan()
     for node in graph:
+        if node in kept:
+            continue
         if _is_layer(node):
             source = node.inputs[0]
             assert source is not None

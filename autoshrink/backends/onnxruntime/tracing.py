@@ -22,7 +22,7 @@ from torch.jit._trace import TracerWarning
 from autoshrink.core import Refusal
 from autoshrink.models.splits import Split, forward
 
-__all__ = ["EXPORTERS", "OPSET", "Traced", "input_names", "trace", "without_fast_paths"]
+__all__ = ["EXPORTERS", "OPSET", "Traced", "input_names", "node_tag", "trace", "without_fast_paths"]
 
 EXPORTERS = ("torchscript", "dynamo")
 """The order in which they are tried: the first takes 0.05 s where the second takes 1 to 7 s."""
@@ -40,7 +40,9 @@ class Traced:
 
     model: ir.Model
     inputs_of: dict[str, str]
-    """The value that is the first input of each marked module that was called as a module."""
+    """The value that is the first input of each marked module that was called as a module.
+
+    The nodes that take it inside of the module have the module's name in their own; see `node_tag`."""
     doubtful: bool
     """Whether the model's own code asked for a tensor's content, so that the trace may hold for some examples only."""
 
@@ -72,6 +74,11 @@ def trace(model: nn.Module, example: Split, exporter: str, marked: Iterable[str]
             value.shape = ir.Shape(["batch", *value.shape[1:]])
     doubts = (item for item in warned if issubclass(item.category, TracerWarning))
     return Traced(graph, _take_marks(graph), any(not Path(item.filename).is_relative_to(_TORCH) for item in doubts))
+
+
+def node_tag(module: str) -> str:
+    """Give what the name of a marked module's node begins with; the runtime adds to names when it fuses nodes."""
+    return f"of[{module}]"
 
 
 def input_names(model: nn.Module, example: Split) -> list[str]:
@@ -205,7 +212,10 @@ def _take_marks(graph: ir.Model) -> dict[str, str]:
         if (node.domain, node.op_type) == _MARK:
             value = node.inputs[0]
             assert value is not None
-            found[node.attributes["module"].as_string()] = str(value.name)
+            module = node.attributes["module"].as_string()
+            found[module] = str(value.name)
+            for number, (user, _) in enumerate(node.outputs[0].uses()):
+                user.name = f"{node_tag(module)}{number}"
             node.outputs[0].replace_all_uses_with(value, replace_graph_outputs=True)
             graph.graph.remove(node, safe=True)
     graph.opset_imports.pop(_MARK[0], None)

@@ -10,7 +10,7 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import numpy as np
 import onnx_ir as ir
@@ -18,7 +18,7 @@ import onnx_ir as ir
 from autoshrink.backends.onnxruntime.graph import array_of, attribute, constant, drop_unused, replace_node
 from autoshrink.backends.onnxruntime.integers import quantize_blocks
 from autoshrink.backends.onnxruntime.layers import Weight, weights_of
-from autoshrink.backends.onnxruntime.stored import OVERHEAD, store_as_blocks, store_as_int8
+from autoshrink.backends.onnxruntime.stored import OVERHEAD, store_as_blocks, store_as_half, store_as_int8
 
 __all__ = ["store_in_int4", "store_in_int8"]
 
@@ -28,34 +28,48 @@ _INT8_COMPUTE = 4
 _FEW_ROWS = 4
 
 
-def store_in_int8(model: ir.Model, per_channel: bool) -> dict[str, int]:
+def store_in_int8(model: ir.Model, per_channel: bool, kept: Collection[ir.Node] = ()) -> dict[str, int]:
     """Store the float weights of a graph in 8 bits, in place, where that is smaller.
 
     Args:
         model: a graph.
         per_channel: a scale for each output channel, else one for a whole weight.
-
-    Returns:
-        How many weights were stored so, by operator.
-    """
-    return _each_weight(
-        model, 8, lambda item: store_as_int8(model.graph, item.value, item.array, item.axis if per_channel else None)
-    )
-
-
-def store_in_int4(model: ir.Model, block_size: int, rows: Mapping[ir.Node, int]) -> dict[str, int]:
-    """Store the float weights of a graph in 4 bits, in place, where that is smaller.
-
-    Args:
-        model: a float graph.
-        block_size: weights that share a scale, at most.
-        rows: how many rows each matrix product has for one example.
+        kept: layers whose weights are stored as half floats instead.
 
     Returns:
         How many weights were stored so, by operator.
     """
 
     def store(item: Weight) -> str | None:
+        if item.node not in kept:
+            store_as_int8(model.graph, item.value, item.array, item.axis if per_channel else None)
+        elif np.abs(item.array).max() <= np.finfo(np.float16).max:
+            store_as_half(model.graph, item.value, item.array)
+            return "float16"
+        return None
+
+    return _each_weight(model, 8, store)
+
+
+def store_in_int4(
+    model: ir.Model, block_size: int, rows: Mapping[ir.Node, int], kept: Collection[ir.Node] = ()
+) -> dict[str, int]:
+    """Store the float weights of a graph in 4 bits, in place, where that is smaller.
+
+    Args:
+        model: a float graph.
+        block_size: weights that share a scale, at most.
+        rows: how many rows each matrix product has for one example.
+        kept: layers whose weights are stored in 8 bits instead, with a scale for each output channel.
+
+    Returns:
+        How many weights were stored so, by operator.
+    """
+
+    def store(item: Weight) -> str | None:
+        if item.node in kept:
+            store_as_int8(model.graph, item.value, item.array, item.axis)
+            return "int8"
         few = rows.get(item.node, _FEW_ROWS + 1) <= _FEW_ROWS
         if few and block_size in _BLOCKS and len(item.value.uses()) == 1:
             _pack_matmul(model.graph, item, block_size)

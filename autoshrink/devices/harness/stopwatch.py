@@ -12,7 +12,7 @@ import numpy as np
 
 from .cores import spin, waiting
 
-__all__ = ["Contender", "race"]
+__all__ = ["Contender", "agreed", "race"]
 
 _DISTURBED = 1.25
 """A block does not count when the fixed work beside it took this much longer than on a quiet core."""
@@ -25,7 +25,9 @@ _MANY = 5
 """Calls in a block whose median is not moved by interruptions."""
 _GAP = 50_000
 """ns between the two clocks around a block: more, and it is not known what the wait belongs to."""
-_QUANTILE = 0.25
+_QUANTILE = 0.1
+"""Of the undisturbed blocks, as a model's time: memory that others use at the same time disturbs too, and is not seen
+beside the blocks."""
 _RESAMPLES = 200
 _FEWEST = 9
 """Undisturbed rounds that make a figure."""
@@ -106,8 +108,12 @@ def race(
 
     Between the blocks of calls a fixed piece of work is timed. Where that was slow, somebody else used a part of the
     core: a busy sibling slows a small model by 1.6 and a large one by 1.1, so that not even their ratio stands, and the
-    block counts only if hardly any is better. A model's time is the lower quartile of its undisturbed blocks, since
-    what disturbs only ever adds; on a quiet machine that is within 1 % of the median, which is given too.
+    block counts only if hardly any is better. A model's time is a low quantile of its undisturbed blocks, since what
+    disturbs only ever adds; on a quiet machine that is within 1 % of the median, which is given too.
+
+    A machine that is slower as a whole than it was when the reference was first timed, by its clock rate say, slows the
+    reference and the fixed work alike. Each alone is also off by its own luck, the reference by up to 15 % where others
+    use the same memory, and would carry that into every figure: only what both say counts as the machine's ``pace``.
 
     Args:
         contenders: ``artifact``, and ``reference`` where there is one.
@@ -119,8 +125,9 @@ def race(
 
     Returns:
         For each contender ``value``, ``low``, ``high`` (95 %), ``median`` and ``p95`` in s, ``calls`` and ``rounds``
-        that count; the ``ratio`` of both with its interval; ``quiet``, ``rounds``, ``canary``, and ``slowdown``, the
-        usual time of the fixed work over its time on the quiet machine.
+        that count; the ``ratio`` of both with its interval; ``pace``, how much slower the machine is as a whole than it
+        was; ``quiet``, ``rounds``, ``canary``, and ``slowdown``, the usual time of the fixed work over its time on the
+        quiet machine.
     """
     for name, contender in contenders.items():
         enter(f"{name}: warm up")
@@ -129,20 +136,20 @@ def race(
     gc.disable()
     begun = moved = time.perf_counter()
     check, number, last = settings["rounds"], 0, spin()
-    canary = min(last, settings["canary"] or last)
+    least = last
     with waiting() as waited:
         while True:
             for name in sorted(contenders, reverse=number % 2 == 1):
                 if number < 2:
                     enter(f"{name}: run it for timing")
                 last = contenders[name].round(number, waited, last)
-                canary = min(canary, last)
+                least = min(least, last)
             number += 1
             elapsed = time.perf_counter() - begun
             if number < check and elapsed < settings["seconds"]:
                 continue
             check = max(number + 2, int(number * 1.2))
-            result, quiet = _summary(contenders, settings, canary)
+            result, quiet = _summary(contenders, settings, least)
             narrow = quiet and number >= settings["rounds"] and _width(result) <= settings["width"]
             if narrow or elapsed > settings["seconds" if quiet else "patience"]:
                 break
@@ -152,14 +159,16 @@ def race(
     if collected:
         gc.enable()
     beside = [value for contender in contenders.values() for value in contender.beside if value < np.inf]
+    canary = min(least, settings["canary"] or least)
     slowdown = float(np.median(beside)) / canary if beside else 1.0
     return {**result, "quiet": quiet, "rounds": number, "canary": canary, "slowdown": slowdown}
 
 
 def _summary(
-    contenders: Mapping[str, Contender], settings: Mapping[str, Any], canary: int
+    contenders: Mapping[str, Contender], settings: Mapping[str, Any], least: int
 ) -> tuple[dict[str, Any], bool]:
     result: dict[str, Any] = {}
+    canary = min(least, settings["canary"] or least)
     values, spreads, quiet = {}, {}, True
     generator = np.random.default_rng(0)
     for name, contender in contenders.items():
@@ -183,8 +192,18 @@ def _summary(
         ratio = values["artifact"] / values["reference"]
         result["ratio"] = _interval(ratio, spreads["artifact"] / spreads["reference"])
         known = settings["reference"]
-        quiet = quiet and (known is None or values["reference"] <= _SLOW_REFERENCE * known)
+        if known is not None:
+            quiet = quiet and values["reference"] <= _SLOW_REFERENCE * known
+            slower = values["reference"] / known
+            result["pace"] = agreed(slower, least / settings["canary"]) if settings["canary"] else slower
     return result, quiet
+
+
+def agreed(one: float, other: float) -> float:
+    """Give the change that two witnesses agree on: the smaller one, or none (1) where one says faster, one slower."""
+    if (one > 1) != (other > 1):
+        return 1.0
+    return min(one, other) if one > 1 else max(one, other)
 
 
 def _interval(value: float, spread: np.ndarray) -> dict[str, float]:
@@ -193,5 +212,5 @@ def _interval(value: float, spread: np.ndarray) -> dict[str, float]:
 
 
 def _width(result: Mapping[str, Any]) -> float:
-    shown = result.get("ratio", result["artifact"])
-    return float((shown["high"] - shown["low"]) / shown["value"])
+    own = result["artifact"]
+    return float((own["high"] - own["low"]) / own["value"])

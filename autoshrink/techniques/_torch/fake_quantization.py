@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -68,11 +68,16 @@ def fold_norms(model: nn.Module, example: Split) -> nn.Module:
     return model
 
 
-def round_weights(model: nn.Module, per_channel: bool, bits: int = 8) -> int:
-    """Put the weights of convolutions, linear layers and attention on integer grids, and count them."""
+def round_weights(model: nn.Module, per_channel: bool, bits: int = 8, kept: Collection[str] = ()) -> int:
+    """Put the weights of convolutions, linear layers and attention on integer grids, and count them.
+
+    Those of the modules that are kept have 8 bits beside 4, and stay as they are beside 8.
+    """
     found = [weight for weight in weights(model) if _is_executed(weight.module)]
     for weight in found:
-        parametrize.register_parametrization(weight.module, weight.attribute, RoundedWeight(per_channel, bits))
+        if weight.name not in kept or bits < 8:
+            rounding = RoundedWeight(per_channel, 8 if weight.name in kept else bits)
+            parametrize.register_parametrization(weight.module, weight.attribute, rounding)
     return len(found)
 
 
@@ -118,15 +123,15 @@ def round_input(tensor: Tensor, span: Span) -> Tensor:
 
 
 @contextmanager
-def observed(model: nn.Module, calibration: Split) -> Iterator[dict[str, InputRange]]:
-    """Round the inputs of layers from ranges that calibration starts and training moves.
+def observed(model: nn.Module, calibration: Split, without: Collection[str] = ()) -> Iterator[dict[str, InputRange]]:
+    """Round the inputs of layers, but those named, from ranges that calibration starts and training moves.
 
     Gives the ranges by module name, of those layers only that are called; the rounding ends with the context.
     """
     ranges: dict[str, InputRange] = {}
     handles: list[RemovableHandle] = []
     for name, module in model.named_modules():
-        if isinstance(module, _LAYERS):
+        if isinstance(module, _LAYERS) and name not in without:
             ranges[name] = InputRange()
             handles.append(module.register_forward_pre_hook(ranges[name]))
     try:

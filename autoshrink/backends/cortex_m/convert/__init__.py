@@ -58,10 +58,13 @@ def convert(model: nn.Module, example: Split, encoding: Encoding, calibration: S
         raise Refusal(reason)
     network = trace(model, example)
     fold(network)
+    missing = set(encoding.kept) - {node.module for node in network.nodes if node.weight is not None}
+    if missing:
+        raise Refusal(f"the network has no layer of its own for {', '.join(sorted(missing))}, to be kept in more bits")
     examples = calibration.rows(slice(0, _CHECKED)) if len(calibration) else example
     difference = _difference(network, model, examples)
     if encoding.weight_bits == 4 and encoding.granularity == "per_channel":
-        widen(network)
+        widen(network, encoding.kept)
     requantize_fixed(network)
     spans = calibrate(network, calibration, encoding.calibration)
     graph = lower(network, scales(network, spans, learned_spans(network, encoding.ranges)), encoding)

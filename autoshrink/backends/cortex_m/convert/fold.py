@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 
 import numpy as np
@@ -33,11 +33,14 @@ def fold(network: Network) -> None:
     _drop_reshapes(network)
 
 
-def widen(network: Network) -> None:
-    """Write linear layers as 1×1 convolutions: TFLite's own linear layer has one scale for all weights of 4 bits."""
+def widen(network: Network, kept: Collection[str] = ()) -> None:
+    """Write linear layers as 1×1 convolutions, but those of modules that are kept in 8 bits.
+
+    TFLite's own linear layer has one scale for all weights of 4 bits.
+    """
     nodes: list[Node] = []
     for node in network.nodes:
-        if node.kind != "fully_connected":
+        if node.kind != "fully_connected" or node.module in kept:
             nodes.append(node)
             continue
         assert node.weight is not None

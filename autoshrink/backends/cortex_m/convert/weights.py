@@ -47,7 +47,7 @@ def quantize_weights(node: Node, encoding: Encoding, input_scale: float) -> Weig
     assert node.bias is not None
     raw = _channels_first(node, node.weight)
     shares = _shares(raw, encoding)
-    bits = 4 if encoding.weight_bits == 4 and not shares else 8
+    bits = 4 if encoding.weight_bits == 4 and not shares and node.module not in encoding.kept else 8
     limit = 2 ** (bits - 1) - 1
     if shares:
         unit = _grid(raw.reshape(1, -1), limit) * np.ones(len(raw))
