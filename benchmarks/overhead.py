@@ -31,6 +31,7 @@ from reporting import picture, print_table, write_json
 
 from autoshrink.search.cache import Cache
 from autoshrink.search.engine import search
+from autoshrink.search.reuse import Reuse
 from autoshrink.search.session import Session
 from autoshrink.search.store import Store
 from autoshrink.search.watcher import Progress
@@ -113,7 +114,7 @@ def cost_of(candidates: int, root: Path) -> list[Cost]:
     store = Store.create(root, goal)
     meter = Meter(folder=store.folder)
     tracker = Tracker(store.folder, goal, store.name, f"sqlite:///{root}/mlflow.db")
-    session = Session(goal, store, Cache(root, "simulated"), Instant(), tracker, meter)  # type: ignore[arg-type]
+    session = Session(goal, store, _reuse(root, "instant"), Instant(), tracker, meter)  # type: ignore[arg-type]
     meter.search = session
     search(session, accepts)
     return meter.costs
@@ -128,7 +129,7 @@ def busy(workers: int, seconds: float, root: Path) -> Busy:
         pool.warm_up(workers)
         store = Store.create(root, goal)
         meter = _Window(lead, seconds)
-        session = Session(goal, store, Cache(root, f"sleeping-{workers}"), pool, _Untracked(), meter)
+        session = Session(goal, store, _reuse(root, f"asleep-{workers}"), pool, _Untracked(), meter)
         search(session, accepts)
         asleep = pool.naps.between(meter.begin, meter.end)
         pool.close()
@@ -161,6 +162,10 @@ class _Untracked:
     def start(self, fingerprint: object, baseline: object) -> None: ...
 
     def log(self, candidate: object) -> None: ...
+
+
+def _reuse(root: Path, model: str) -> Reuse:
+    return Reuse(Cache(root, model), "here", 0)
 
 
 def _memory() -> int:

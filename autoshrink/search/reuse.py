@@ -39,7 +39,8 @@ class Reuse:
         self._cache = cache
         self._place = place
         self._seed = seed
-        self._alike: dict[str, Sketch] = {}
+        self._alike: dict[str, str] = {}
+        """By structure the recipe that was measured; what it costs takes ten times the memory, and is in the cache."""
 
     def sketch(self, skeleton: str) -> Sketch | None:
         """Look up what an untrained recipe costs, by its key."""
@@ -48,11 +49,12 @@ class Reuse:
 
     def alike(self, structure: str) -> Sketch | None:
         """Look up what an artifact of this structure costs, if this search measured one."""
-        return self._alike.get(structure) if structure else None
+        skeleton = self._alike.get(structure) if structure else None
+        return self.sketch(skeleton) if skeleton is not None else None
 
     def keep_sketch(self, skeleton: str, sketch: Sketch) -> None:
         """Keep what an untrained recipe costs on this device."""
-        self._alike.setdefault(sketch.artifact.structure, sketch)
+        self._alike.setdefault(sketch.artifact.structure, skeleton)
         self._cache.keep("costs", f"{self._place}-{skeleton}.json", sketch.model_dump_json().encode())
 
     def recovered(self, prefix: str) -> tuple[int, bytes] | None:

@@ -100,12 +100,12 @@ class Ledger:
         entry = self.cursor.entry(number)
         if entry.run is None:
             entry.run = (self._strays or {}).get(number) or self._create(parent, number, record)
-            self.cursor.save()
+            self.cursor.note(number)
         tags = [RunTag(key, value) for key, value in record.tags.items()] if entry.tags != record.tags_key else []
         if entry.figures != record.figures_key:
             if entry.intent != record.figures_key:
                 entry.intent, entry.at = record.figures_key, max(_now(), entry.at + 1)
-                self.cursor.save()
+                self.cursor.note(number)
             metrics = [Metric(key, value, entry.at, 0) for key, value in record.metrics.items()]
             params = [Param(key, value) for key, value in record.params.items()]
             self.client.log_batch(entry.run, metrics, params, tags)
@@ -115,7 +115,7 @@ class Ledger:
         else:
             return entry.run
         entry.figures, entry.tags = record.figures_key, record.tags_key
-        self.cursor.save()
+        self.cursor.note(number)
         return entry.run
 
     def look_again(self) -> None:

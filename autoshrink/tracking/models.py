@@ -46,11 +46,11 @@ def put_artifact(
         if entry.model is None:
             ledger.client.log_artifacts(entry.run, str(folder), "artifact")
             entry.model = ""
-            ledger.cursor.save()
+            ledger.cursor.note(candidate.id)
         return f"runs:/{entry.run}/artifact"
     if not entry.model:
         entry.model = _put_model(ledger, entry.run, candidate, folder, hardware, example)
-        ledger.cursor.save()
+        ledger.cursor.note(candidate.id)
     return f"models:/{entry.model}"
 
 

@@ -45,21 +45,22 @@ class Tracker:
         self._target = target
         self._name = name
         self._ledger = Ledger(Cursor.open(folder), target.name, name, uri)
-        self._waiting: dict[int, Candidate] = {}
-        self._inbox: queue.SimpleQueue[Candidate | None] = queue.SimpleQueue()
+        # As JSON, which takes a tenth of the memory: in an outage everything waits.
+        self._waiting: dict[int, str] = {}
+        self._inbox: queue.SimpleQueue[tuple[int, str] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._fingerprint: Mapping[str, Any] = {}
 
     def start(self, fingerprint: Mapping[str, Any], baseline: Candidate) -> None:
         """Begin to send, in the background: the search's run and the original model first."""
         self._fingerprint = fingerprint
-        self._inbox.put(baseline)
+        self.log(baseline)
         self._thread = threading.Thread(target=self._send_all, name="tracking", daemon=True)
         self._thread.start()
 
     def log(self, candidate: Candidate) -> None:
         """Hand over one finished candidate, or a newer version of it; returns at once."""
-        self._inbox.put(candidate)
+        self._inbox.put((candidate.id, candidate.model_dump_json()))
 
     def finish(
         self,
@@ -102,10 +103,11 @@ class Tracker:
         pause, again_at = 0.0, 0.0
         while True:
             try:
-                candidate = self._inbox.get(timeout=max(again_at - time.monotonic(), 0) if pause else None)
-                if candidate is None:
+                handed_over = self._inbox.get(timeout=max(again_at - time.monotonic(), 0) if pause else None)
+                if handed_over is None:
                     return
-                self._waiting[candidate.id] = candidate
+                number, record = handed_over
+                self._waiting[number] = record
             except queue.Empty:
                 pass
             if time.monotonic() < again_at:
@@ -122,7 +124,7 @@ class Tracker:
         with quiet():
             self._open()
             for number in list(self._waiting):
-                self._ledger.put(number, record_of(self._waiting[number]))
+                self._ledger.put(number, record_of(Candidate.model_validate_json(self._waiting[number])))
                 del self._waiting[number]
 
     def _open(self) -> None:
@@ -152,6 +154,7 @@ class Tracker:
         for plot in plots:
             client.log_artifact(run, str(plot))
         client.set_terminated(run, "FINISHED")
+        self._ledger.cursor.save()
 
 
 def _first_line(error: Exception) -> str:

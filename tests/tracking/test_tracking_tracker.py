@@ -13,6 +13,7 @@ import pytest
 from mlflow import MlflowClient
 
 from autoshrink.core import Accuracy, AutoshrinkError, SpecError
+from autoshrink.tracking.cursor import Cursor
 from autoshrink.tracking.register import register
 from autoshrink.tracking.tracker import Tracker
 
@@ -133,7 +134,7 @@ def test_the_models_of_the_front_are_the_measured_files_and_run(searched, sqlite
 
 def test_a_resumed_search_is_one_run_and_nothing_is_repeated(searched, sqlite):
     run_search(searched, sqlite, upto=3)
-    cursor = (searched.folder / "tracking.json").read_text()
+    before = Cursor.open(searched.folder)
     run_search(searched, sqlite)
     client, parent, children = read_back(sqlite)
     assert sorted(children) == [0, 1, 2, 3, 4, 5]
@@ -141,7 +142,7 @@ def test_a_resumed_search_is_one_run_and_nothing_is_repeated(searched, sqlite):
         for key in run.data.metrics:
             assert len(client.get_metric_history(run.info.run_id, key)) == 1
     assert len(client.search_logged_models([parent.info.experiment_id])) == 2
-    assert json.loads(cursor)["parent"] == parent.info.run_id
+    assert before.parent == parent.info.run_id
 
 
 def test_what_arrived_but_was_not_noted_down_is_not_sent_twice(searched, sqlite):
@@ -188,8 +189,7 @@ def test_a_confirmed_candidate_replaces_its_figures(searched, sqlite):
 
 
 def sent(searched, number):
-    path = searched.folder / "tracking.json"
-    return path.exists() and json.loads(path.read_text())["runs"].get(str(number), {}).get("figures")
+    return Cursor.open(searched.folder).entry(number).figures
 
 
 def wait_for(condition, seconds=30.0):
