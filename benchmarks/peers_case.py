@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnx_ir as ir
-from peers_judge import Model
+from peers_judge import OBJECTIVES, Model, nondominated
 
 from autoshrink.backends.onnxruntime.export import export_float
-from autoshrink.core import Target
+from autoshrink.core import Budget, Target
 from autoshrink.models.splits import Split
 from autoshrink.models.workload import Workload, load_workload
 
@@ -28,6 +28,7 @@ __all__ = ["Case", "Search", "environment", "prepare", "run_olive", "run_ours"]
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("olive-ai==0.13.0", "pydantic==2.11.10", "requests", "onnxruntime==1.31.1", "torch==2.13.0", "onnxscript")
 """Olive's environment; the versions of all else are those of constraints.txt. requests is used by Olive undeclared."""
+TARGET = "peers.yaml"
 STARTING = 90.0
 """Seconds that Olive gets on top, for its start and its end."""
 
@@ -63,12 +64,17 @@ class Search:
 
 
 def prepare(example: str, folder: Path) -> Case:
-    """Copy an example, train its model if its weights aren't there, and write what Olive reads."""
+    """Copy an example, train its model if its weights aren't there, and write what everyone reads.
+
+    The target's budget is left out, as Olive can't be told one: both look for accuracy, latency and size.
+    """
     home = folder / example
     shutil.copytree(ROOT / "examples" / example, home)
     if not (home / "weights.safetensors").exists():
         subprocess.run([sys.executable, "train.py"], cwd=home, check=True, stdout=subprocess.DEVNULL)
-    target = Target.read(home / "target.yaml")
+    target = Target.read(home / "target.yaml").model_copy(update={"budget": Budget(), "objectives": OBJECTIVES})
+    (home / TARGET).write_text(target.to_yaml(), encoding="utf-8")
+    target = Target.read(home / TARGET)
     workload = load_workload(target)
     case = Case(example, folder, target, workload)
     graph = ir.to_proto(export_float(workload.model, workload.example, workload.calibration).model)
@@ -80,9 +86,9 @@ def prepare(example: str, folder: Path) -> Case:
 
 
 def run_ours(case: Case, limit: str) -> Search:
-    """Run ``autoshrink search`` on the example's target; gives its front."""
+    """Run ``autoshrink search`` on the example's target; gives every candidate that reached the floor."""
     document = case.folder / "ours.json"
-    command = [sys.executable, "-m", "autoshrink", "search", str(case.target.path("target.yaml")), "--time", limit]
+    command = [sys.executable, "-m", "autoshrink", "search", str(case.target.path(TARGET)), "--time", limit]
     command += ["--store", str(case.folder / "store"), "--json", str(document)]
     paths = {"PYTHONPATH": str(ROOT), "MLFLOW_TRACKING_URI": f"sqlite:///{case.folder / 'mlflow.db'}"}
     begun = time.perf_counter()
@@ -91,13 +97,16 @@ def run_ours(case: Case, limit: str) -> Search:
     if not document.exists():
         raise RuntimeError(f"autoshrink search {ended}:\n{_tail(log)}")
     report = json.loads(document.read_text())
-    members = [item for item in report["candidates"] if item["id"] in report["front"]]
-    models = [Model(f"autoshrink {item['id']}", "ours", Path(item["artifact"]["files"][0])) for item in members]
-    return Search(models, seconds, ended)
+    models = [
+        Model(f"autoshrink {item['id']}", "ours", Path(item["artifact"]["files"][0]), item["id"] in report["front"])
+        for item in report["candidates"]
+        if item["state"] in ("front", "dominated")
+    ]
+    return Search(_different(models), seconds, ended)
 
 
 def run_olive(case: Case, seconds: float, folder: Path) -> Search:
-    """Run Olive's search for some seconds; gives every model that it made, each content once.
+    """Run Olive's search for some seconds; gives every model that it made and judged.
 
     When it has tried its whole space, Olive 0.13.0 draws on without end, and is ended.
     """
@@ -108,12 +117,26 @@ def run_olive(case: Case, seconds: float, folder: Path) -> Search:
     clean |= {"OLIVE_DISABLE_TELEMETRY": "1"}
     ended, log = _run(command, case.folder / "olive.log", clean, case.folder, seconds + STARTING)
     spent = time.perf_counter() - begun
-    files = sorted((case.folder / "cache").rglob("*.onnx"), key=lambda file: file.stat().st_mtime)
-    different = {file.read_bytes(): file for file in reversed(files)}
-    if not different:
+    models = _made_by_olive(case.folder / "cache" / "default_workflow")
+    if not models:
         raise RuntimeError(f"Olive {ended} and made no model:\n{_tail(log)}")
-    found = enumerate(reversed(different.values()), 1)
-    return Search([Model(f"Olive {number}", "olive", file) for number, file in found], spent, ended)
+    return Search(_different(models), spent, ended)
+
+
+def _made_by_olive(cache: Path) -> list[Model]:
+    found = [json.loads(file.read_text()) for file in sorted((cache / "evaluations").glob("*.json"))]
+    figures = [{name: metric["value"] for name, metric in item["signal"].items()} for item in found]
+    front = nondominated([(-f["accuracy-accuracy_score"], f["latency-p50"], f["size-bytes"]) for f in figures])
+    files = [next((cache / "runs" / item["model_id"].partition("-")[0]).rglob("*.onnx")) for item in found]
+    return [Model(f"Olive {n}", "olive", *pair) for n, pair in enumerate(zip(files, front, strict=True), 1)]
+
+
+def _different(models: list[Model]) -> list[Model]:
+    """Leave out models with the same content, those that are on no front first."""
+    kept: dict[bytes, Model] = {}
+    for model in sorted(models, key=lambda model: not model.front):
+        kept.setdefault(model.file.read_bytes(), model)
+    return list(kept.values())
 
 
 def environment(folder: Path) -> Path:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import moocore
 import numpy as np
 import onnxruntime
 
@@ -18,7 +19,7 @@ from autoshrink.devices.registry import device
 if TYPE_CHECKING:
     from peers_case import Case
 
-__all__ = ["Beaten", "Judge", "Judged", "Model", "Part", "Verdict", "compare"]
+__all__ = ["OBJECTIVES", "Beaten", "Judge", "Judged", "Model", "Part", "Verdict", "compare", "nondominated"]
 
 Kind = Literal["original", "ours", "olive", "tool"]
 OBJECTIVES = ("accuracy", "latency", "size")
@@ -32,6 +33,8 @@ class Model:
     name: str
     kind: Kind
     file: Path
+    front: bool = False
+    """Whether the search that made it has it on its own front, by its own figures."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,7 @@ class Judged:
         return {
             "name": self.model.name,
             "kind": self.model.kind,
+            "on_own_front": self.model.front,
             "accuracy": self.accuracy,
             "latency": self.latency,
             "latency_band": [metric.low, metric.high],
@@ -73,7 +77,7 @@ class Judged:
 
 @dataclass(frozen=True)
 class Part:
-    """One search's front among all: hypervolume, and the best latency and size at the floor."""
+    """What models of one search amount to: hypervolume, who dominates, and the best latency and size at the floor."""
 
     hypervolume: float
     front: list[str]
@@ -103,19 +107,28 @@ class Verdict:
     original: Judged
     judged: list[Judged]
     ours: Part
+    """By the models of our own front."""
     olive: Part
+    """By the models of Olive's own front."""
+    ours_all: Part
+    """By every model that our search made, as if it had known the test split."""
+    olive_all: Part
     against: dict[str, Beaten | None]
 
     @property
     def ratio(self) -> float | None:
-        """Our hypervolume over Olive's; None where Olive's is 0."""
+        """Our front's hypervolume over that of Olive's; None where Olive's is 0."""
         return self.ours.hypervolume / self.olive.hypervolume if self.olive.hypervolume else None
+
+    @property
+    def ratio_all(self) -> float | None:
+        """The same by every model that either made."""
+        return self.ours_all.hypervolume / self.olive_all.hypervolume if self.olive_all.hypervolume else None
 
     @property
     def shown(self) -> list[Judged]:
         """The original, both fronts and the single tools."""
-        fronts = {*self.ours.front, *self.olive.front}
-        return [item for item in self.judged if item.model.kind in ("original", "tool") or item.model.name in fronts]
+        return [item for item in self.judged if item.model.kind in ("original", "tool") or item.model.front]
 
 
 class Judge:
@@ -173,16 +186,24 @@ def compare(models: Sequence[tuple[Model, Candidate]], floor: float) -> Verdict:
     first = models[0][1]
     judged = [Judged(model, found, (found.accuracy.test or 0.0) >= floor) for model, found in models]
     kinds = {kind: [item for item in judged if item.model.kind == kind] for kind in ("ours", "olive", "tool")}
+    fronts = {kind: [item for item in items if item.model.front] for kind, items in kinds.items()}
     baseline = {name: first.metrics[name].value for name in ("latency", "size")}
     limits = Limits(floor=floor, costs={}, baseline=baseline)
     return Verdict(
         floor=floor,
         original=judged[0],
         judged=judged,
-        ours=_part(kinds["ours"], limits),
-        olive=_part(kinds["olive"], limits),
-        against={item.model.name: _beaten(item, kinds["ours"]) for item in kinds["tool"]},
+        ours=_part(fronts["ours"], limits),
+        olive=_part(fronts["olive"], limits),
+        ours_all=_part(kinds["ours"], limits),
+        olive_all=_part(kinds["olive"], limits),
+        against={item.model.name: _beaten(item, fronts["ours"]) for item in kinds["tool"]},
     )
+
+
+def nondominated(points: Sequence[Sequence[float]]) -> list[bool]:
+    """Say which points no other one dominates; all are to be made small, and equal ones stay."""
+    return [bool(kept) for kept in moocore.is_nondominated(points, keep_weakly=True)] if points else []
 
 
 def _part(items: Sequence[Judged], limits: Limits) -> Part:

@@ -54,7 +54,7 @@ def test_the_load_works_on_recipes_that_exist(benchmark):
     assert all(len(techniques_of(recipe)) == 3 for recipe in recipes)
 
 
-def model(benchmark, number, kind, accuracy, latency, size):
+def model(benchmark, number, kind, accuracy, latency, size, front=True):
     metrics = {"latency": Metric.exact(latency, "s"), "size": Metric.exact(size, "B")}
     candidate = Candidate(
         id=number,
@@ -63,7 +63,7 @@ def model(benchmark, number, kind, accuracy, latency, size):
         measurement=Measurement(metrics=metrics),
         accuracy=Accuracy(test=accuracy),
     )
-    return benchmark("peers_judge").Model(f"{kind} {number}", kind, Path("model.onnx")), candidate
+    return benchmark("peers_judge").Model(f"{kind} {number}", kind, Path("model.onnx"), front), candidate
 
 
 ORIGINAL = (0, "original", 0.98, 100, 1000)
@@ -74,20 +74,38 @@ def verdict(benchmark, *rows):
 
 
 def test_hypervolume_is_the_dominated_share_of_the_box_of_floor_and_original(benchmark):
-    found = verdict(
-        benchmark,
+    rows = [
         (1, "ours", 0.95, 50, 500),
         (2, "ours", 0.89, 1, 1),  # below the floor: not on the front, dominates nothing
         (3, "ours", 0.94, 60, 600),  # dominated
         (4, "olive", 0.95, 50, 750),
         (5, "olive", 0.99, 200, 100),  # slower than the original
-    )
+    ]
+    found = verdict(benchmark, *rows)
     assert found.ours.hypervolume == pytest.approx(0.5 * 0.5 * 0.5)
     assert found.olive.hypervolume == pytest.approx(0.5 * 0.5 * 0.25)
     assert found.ratio == pytest.approx(2)
     assert found.ours.front == ["ours 1"]
     assert (found.ours.latency, found.ours.size) == (50, 500)
-    assert [item.model.name for item in found.shown] == ["original 0", "ours 1", "olive 4", "olive 5"]
+    assert [item.model.name for item in found.shown] == [f"{row[1]} {row[0]}" for row in (ORIGINAL, *rows)]
+
+
+def test_what_a_search_made_and_did_not_choose_counts_apart(benchmark):
+    rows = [(1, "ours", 0.95, 50, 500), (2, "ours", 0.95, 25, 500, False), (3, "olive", 0.95, 50, 500, False)]
+    found = verdict(benchmark, *rows, (4, "tool", 0.95, 40, 600))
+    assert found.ours.hypervolume == pytest.approx(0.5 * 0.5 * 0.5)
+    assert found.ours_all.hypervolume == pytest.approx(0.5 * 0.75 * 0.5)
+    assert found.olive.hypervolume == 0
+    assert found.ratio is None
+    assert found.ratio_all == pytest.approx(1.5)
+    assert [item.model.name for item in found.shown] == ["original 0", "ours 1", "tool 4"]
+    assert found.against["tool 4"].faster == pytest.approx(0.8)
+
+
+def test_points_that_are_equal_or_better_in_something_are_not_dominated(benchmark):
+    points = [(1, 2, 3), (1, 2, 3), (1, 2, 4), (0, 5, 5), (2, 2, 2)]
+    assert benchmark("peers_judge").nondominated(points) == [True, True, False, True, True]
+    assert benchmark("peers_judge").nondominated([]) == []
 
 
 def test_a_tool_is_beaten_by_the_model_that_is_best_in_both(benchmark):
