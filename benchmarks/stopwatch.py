@@ -42,8 +42,7 @@ MEDIAN, WORST, RANKING = 0.03, 0.10, 0.97
 TRIES = 5
 """How often an artifact is measured on the quiet machine until the stopwatch finds that it was quiet."""
 SLOW_HOST = 1.2
-"""The references were taken beside a busy neighbour of this virtual machine when the fixed work took so much longer than
-it took later: no figure of the run can be trusted then."""
+"""A neighbour was busy on the host when the references were measured, if the fixed work took so much longer than later."""
 
 
 @dataclass(frozen=True)
