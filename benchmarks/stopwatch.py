@@ -42,7 +42,7 @@ MEDIAN, WORST, RANKING = 0.03, 0.10, 0.97
 TRIES = 5
 """How often an artifact is measured on the quiet machine until the stopwatch finds that it was quiet."""
 SLOW_HOST = 1.2
-"""A neighbour was busy on the host when the references were measured, if the fixed work took so much longer than later."""
+"""A neighbour was busy on the host at the start if the fixed work took so much longer then than later."""
 
 
 @dataclass(frozen=True)
