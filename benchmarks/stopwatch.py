@@ -41,6 +41,8 @@ MEDIAN, WORST, RANKING = 0.03, 0.10, 0.97
 """What is aimed at under load."""
 TRIES = 5
 """How often an artifact is measured on the quiet machine until the stopwatch finds that it was quiet."""
+SLOW_HOST = 1.2
+"""A neighbour was busy on the host at the start if the fixed work took so much longer then than later."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,17 @@ class Stopwatch:
         self._hardware, self._references = hardware, references
         self._originals: dict[str, Measurement] = {}
         self._originals = {name: self(made) for name, made in references.items()}
+        self.least = min(self.canaries)
+
+    @property
+    def canaries(self) -> list[float]:
+        """Times of the fixed work beside the references, in ns."""
+        return [float(original.conditions["canary"]) for original in self._originals.values()]
+
+    @property
+    def slow_at_first(self) -> bool:
+        """Whether the machine was slow when the references were measured."""
+        return max(self.canaries) > SLOW_HOST * self.least
 
     def __call__(self, made: Made) -> Measurement:
         """Measure one artifact; the reference itself alone, as a search does at its start."""
@@ -128,6 +141,8 @@ class Stopwatch:
             canary=original.conditions["canary"] if original else None,
             wants=["latency"],
         )
+        if original:
+            self.least = min(self.least, measured.measurement.conditions["canary"])
         return measured.measurement
 
 
@@ -196,7 +211,7 @@ def _timed(name: str, number: int, quiet: Measurement, loaded: Measurement) -> T
     )
 
 
-def show(rounds: Sequence[Sequence[Timed]], summaries: Sequence[Summary]) -> None:
+def show(rounds: Sequence[Sequence[Timed]], summaries: Sequence[Summary], slow_at_first: bool) -> None:
     """Print a table of the artifacts and one of the rounds."""
     rows = [
         [
@@ -212,6 +227,8 @@ def show(rounds: Sequence[Sequence[Timed]], summaries: Sequence[Summary]) -> Non
     times = range(1, len(rounds) + 1)
     columns = [f"{what} {number}" for what in ("quiet", "under load", "plain") for number in times]
     note = "!: the stopwatch itself says that the machine was never quiet"
+    if slow_at_first:
+        note += "\nTHE HOST WAS SLOW when the references were measured: repeat the run"
     print_table("The stopwatch under load", ["artifact", *columns, "takes"], rows, note=note)
     rows = [
         [
@@ -263,6 +280,11 @@ def main() -> int:
     summaries = [summarize(timed) for timed in rounds]
     figures: dict[str, Any] = {
         "aim": {"median": MEDIAN, "worst": WORST, "spearman": RANKING},
+        "canary": {
+            "references": stopwatch.canaries,
+            "least": stopwatch.least,
+            "slow_at_first": stopwatch.slow_at_first,
+        },
         "rounds": [{**asdict(s), "reached": s.reached} for s in summaries],
         "artifacts": [{**asdict(item), "deviation": item.deviation} for timed in rounds for item in timed],
     }
@@ -271,7 +293,7 @@ def main() -> int:
     if options.json:
         print(json.dumps(figures, indent=1))
     else:
-        show(rounds, summaries)
+        show(rounds, summaries, stopwatch.slow_at_first)
         print(f"figures and picture: {path} and .png")
     return int(not all(s.reached for s in summaries))
 

@@ -19,7 +19,7 @@ from autoshrink.core import Artifact, Encoding, Hardware
 from autoshrink.models.splits import Split
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
-DIGITS = ((2, 2, 2), (16, 32, 32), (64, 128, 128))
+DIGITS = ((2, 2, 2), (28, 56, 56), (64, 128, 128))
 """Channels of the digits example's three convolutions; the last are the example's own."""
 RESNET = (14, 56, 160)
 """Channels of ResNet-8's first stage; the Fashion-MNIST example has 28, which is timed as the reference only."""
