@@ -39,11 +39,12 @@ def search(session: Session, accepts: Callable[[Encoding], str]) -> Front:
     reference = measure_original(session)
     limits = limits_for(session.target, session.original)  # a floor above the original's accuracy ends here
     session.tracking.start(session.store.read_json("hardware.json"), session.original)
+    asked = session.ask_sensitivity()
     reach = measure_reach(session, accepts, reference, limits)
     if reach.impossible(limits):
         return _nothing_in_reach(session, reach, limits)
     session.show("measuring what the layers bear")
-    presets = (*PRESETS, *presets_from(session.sensitivity(), session.target.search.space))
+    presets = (*PRESETS, *presets_from(session.sensitivity(asked), session.target.search.space))
     Exploration(session, accepts, reference, presets).run()
     return confirm_front(session, reference)
 

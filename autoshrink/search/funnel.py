@@ -72,7 +72,7 @@ class Funnel:
     def rungs(self, flight: Flight) -> int:
         """Choose how far to train next: a short rung first, where that is much cheaper than all of it."""
         if flight.rungs or not self._paces or not self._looks:
-            return len(RUNGS) if flight.rungs else 1
+            return len(RUNGS)
         whole = statistics.median(self._paces) * flight.clues[-1].facts["macs"]
         return 1 if whole > _PAYS * statistics.median(self._looks) else len(RUNGS)
 

@@ -148,14 +148,17 @@ class Session:
             seconds=seconds,
         )
 
-    def sensitivity(self) -> Sensitivity:
+    def ask_sensitivity(self) -> Sensitivity | Work:
         """Look up what each layer of the model bears, or have it measured."""
-        known = self.reuse.sensitivity()
-        if known is None:
-            table: Sensitivity = self.result(self.pool.sensitivity(), "what the layers bear can't be measured")
-            self.reuse.keep_sensitivity(table)
-            return table
-        return known
+        return self.reuse.sensitivity() or self.pool.sensitivity()
+
+    def sensitivity(self, asked: Sensitivity | Work) -> Sensitivity:
+        """Wait for what was asked."""
+        if isinstance(asked, Sensitivity):
+            return asked
+        table: Sensitivity = self.result(asked, "what the layers bear can't be measured")
+        self.reuse.keep_sensitivity(table)
+        return table
 
     def stored(self, candidate: Candidate) -> work.Compressed:
         """Read a candidate's artifact back.

@@ -48,6 +48,8 @@ class Context:
     recovery: Recovery | None = None
     seed: int = 0
     rounds: tuple[tuple[Workload, Recovery], ...] = ()
+    only_shapes: bool = False
+    """Whether the weights will be replaced by known ones, so that fitting them would be wasted."""
 
 
 class Technique(Frozen, ABC):

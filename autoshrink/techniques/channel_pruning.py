@@ -82,7 +82,7 @@ class ChannelPruning(Technique):
             kept = self._remove(pruned, context, shapes, fixed)
         if kept is None:
             raise Refusal("channel_pruning: the model fails with fewer channels, whichever layers are spared")
-        if self.reconstruct:
+        if self.reconstruct and not context.only_shapes:
             counterparts = {name: Counterpart(name, left) for name, left in kept.items()}
             pruned = reconstruct(pruned, model, counterparts, context.workload.calibration, context.workload.task)
         else:

@@ -78,7 +78,7 @@ class LowRank(Technique):
         if not counterparts:
             rule = f"rank_ratio {self.rank_ratio:.3g}" if self.rank_ratio is not None else f"energy {self.energy:.3g}"
             raise Refusal(f"low_rank: at {rule} none of {len(layers)} linear layers and convolutions gets cheaper")
-        if self.reconstruct:
+        if self.reconstruct and not context.only_shapes:
             return reconstruct(model, original, counterparts, context.workload.calibration, context.workload.task)
         recalibrate(model, context.workload.calibration)
         return model

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from autoshrink.core import Encoding, Recipe
@@ -75,6 +75,7 @@ def compress(
     # Parametrizations of the user's own are baked as well, and frozen weights are trained: the copy is a new model.
     model = bake(copy.deepcopy(workload.model)).requires_grad_(True).eval()
     context = _context(techniques, workload, seed, last, start.rungs if start else 0)
+    last_shape = max((item for item in techniques if item.stage is Stage.STRUCTURE), key=techniques.index, default=None)
     encoding, recovered = Encoding(), start
     seconds = dict.fromkeys(_SECONDS.values(), 0.0)
     for item in techniques:
@@ -84,7 +85,9 @@ def compress(
         if item.stage is not Stage.RECOVERY or context.rounds:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed)
-                model = item.apply(model, context)
+                # What comes after another technique may take its shapes from the weights that it is given.
+                alone = start is not None and item is last_shape
+                model = item.apply(model, replace(context, only_shapes=alone))
         if item.stage is Stage.RECOVERY:
             recovered = State(last, {name: value.detach().clone() for name, value in model.state_dict().items()})
         encoding = item.encode(encoding, model)
