@@ -12,8 +12,9 @@ from typing import Any
 from autoshrink.core import Candidate, Limits, Recipe, Space
 from autoshrink.core.front import accuracy_of, cost
 from autoshrink.core.recipe import Scalar
+from autoshrink.search.journal import Direction, Journal
 from autoshrink.search.presets import PRESETS, Preset
-from autoshrink.search.study import Direction, Journal, Kind, Question, Study
+from autoshrink.search.study import Kind, Question, Study
 from autoshrink.search.unfinished import Unfinished
 from autoshrink.search.variants import Recall, in_other_formats
 from autoshrink.techniques.base import Accepts

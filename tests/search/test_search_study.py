@@ -96,7 +96,7 @@ def test_the_most_informative_are_the_best_the_latest_and_some_of_the_others() -
     picked = informative(trials, 40, MINIMIZE, seed=0)
     assert len(picked) == 40
     assert {item.number for item in picked} >= {item.number for item in (*good, *late)}
-    assert sum(item in bad for item in picked) >= 15
+    assert sum(item in bad for item in picked) >= 12
     numbers = [item.number for item in picked]
     assert numbers == sorted(numbers)
     assert informative(bad, 100, MINIMIZE, seed=0) == bad
