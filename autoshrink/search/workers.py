@@ -23,7 +23,7 @@ from autoshrink.core import COSTS, DeviceError, Measurement, Recipe, Refusal, Sp
 from autoshrink.core.errors import BackendUnavailable
 from autoshrink.search import work
 
-__all__ = ["Answer", "Pool", "Work"]
+__all__ = ["Answer", "Pool", "Work", "device_resource"]
 
 Work = Any
 """A piece of work that was handed out: a reference of Ray's."""
@@ -49,7 +49,7 @@ class Pool:
     """
 
     def __init__(self, target: Target, workers: int, address: str | None = None) -> None:
-        self._device = f"device:{re.sub(r'[^a-z0-9]+', '-', target.hardware.name.lower()).strip('-')}"
+        self._device = device_resource(target)
         # What is emulated gives the same figures beside others.
         self._alone = {} if target.hardware.device == "emulated" else {self._device: 1}
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -125,6 +125,11 @@ class Pool:
                 f"--address {address}: no node of this cluster may measure for this profile; start one on the device "
                 f"with: ray start --address=… --resources='{{\"{self._device}\": 1}}'"
             )
+
+
+def device_resource(target: Target) -> str:
+    """Name the resource of Ray's that a node has which may measure for a target."""
+    return f"device:{re.sub(r'[^a-z0-9]+', '-', target.hardware.name.lower()).strip('-')}"
 
 
 def _at_the_edge(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Answer:
