@@ -36,6 +36,7 @@ def search(session: Session, accepts: Callable[[Encoding], str]) -> Front:
         DeviceError: the device is gone; the search can be resumed.
         AutoshrinkError: the first five candidates or ten in a row failed.
     """
+    session.pool.warm_up()
     reference = measure_original(session)
     limits = limits_for(session.target, session.original)  # a floor above the original's accuracy ends here
     session.tracking.start(session.store.read_json("hardware.json"), session.original)

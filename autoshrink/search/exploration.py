@@ -14,6 +14,8 @@ from autoshrink.search.sampler import Draw, Sampler
 from autoshrink.search.session import TRIES, Session
 from autoshrink.search.warm_start import Wishes
 from autoshrink.search.workers import Answer, Work
+from autoshrink.techniques.base import Stage
+from autoshrink.techniques.registry import technique, untrained
 
 __all__ = ["Exploration"]
 
@@ -53,6 +55,8 @@ class Exploration:
         self._ready: list[Flight] = []
         """Wait for a training."""
         self._exhausted = False
+        steps = session.target.search.space.steps
+        self._recovery_optional = all(step.optional for step in steps if technique(step.kind).stage is Stage.RECOVERY)
         settings = session.target.search
         with session.clock.engine():
             self._sampler = Sampler(
@@ -226,10 +230,22 @@ class Exploration:
         )
         self._session.reuse.keep_sketch(flight.skeleton, sketch)
         if flight.recovers:
+            self._keep_untrained(flight, figures)
             self._cost_known(flight, sketch)
         else:
             flight.know(sketch)
             self._finish(flight, self._session.record(flight.id, flight.recipe, made, figures, flight.seconds))
+
+    def _keep_untrained(self, flight: Flight, figures: work.Measured) -> None:
+        """Keep what was built for its costs, where it is good enough as it is and the space has it without recovery."""
+        recipe = untrained(flight.recipe)
+        full = self._session.tried + len(self._flights) >= self._session.target.search.candidates
+        if full or not self._recovery_optional or self._session.candidate(recipe.key) is not None:
+            return
+        number = max([self._session.last, *self._flights]) + 1
+        candidate = self._session.record(number, recipe, flight.built, figures, flight.seconds)
+        if not self._limits.explain(candidate):
+            self._session.finish(candidate)
 
     def _cost_known(self, flight: Flight, sketch: Sketch) -> None:
         flight.know(sketch)

@@ -53,12 +53,15 @@ class Funnel:
         return f"{_known(flight)} to end at {expected.value:.4g}: candidate {better.id} is better in everything"
 
     def gain(self, flight: Flight, tally: Tally) -> float:
-        """Give the hypervolume that a candidate is foretold to add to the front, a little above its mean."""
+        """Give the hypervolume that a candidate is foretold to add to the front for the work of its training.
+
+        The forecast is taken a little above its mean; the work is counted in multiply-accumulates.
+        """
         expected = self.expected(flight)
         hoped = expected.value + _HOPE * (expected.best - expected.value)
         if hoped < self._limits.floor:
             return hoped - self._limits.floor  # all below the floor: the nearest first
-        return tally.gain(self._point(flight, hoped, best=False))
+        return tally.gain(self._point(flight, hoped, best=False)) / max(flight.clues[-1].facts["macs"], 1.0)
 
     def expected(self, flight: Flight) -> Expected:
         """Foretell a candidate's accuracy after all of its recovery."""

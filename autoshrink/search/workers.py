@@ -65,6 +65,7 @@ class Pool:
                 self._join(address, quiet)
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, signal.default_int_handler)  # Ray's own handler would end the search unkept
+        self._workers = workers
         self._target = ray.put(target)
         self.devices = int(ray.cluster_resources().get(self._device, 1)) if self._alone else workers
         self._scratch = tempfile.TemporaryDirectory(prefix="autoshrink-search-")
@@ -72,6 +73,11 @@ class Pool:
     def compress(self, recipe: Recipe, rungs: int | None = None, start: tuple[int, bytes] | None = None) -> Work:
         """Have a recipe applied and exported, with all of its recovery, or with the first rungs of it."""
         return _COMPRESS.remote(self._target, recipe, rungs, start, self._scratch.name)
+
+    def warm_up(self) -> None:
+        """Have every worker load the model and the data, all at once, before the first of them is asked anything."""
+        for _ in range(self._workers):
+            _WARM_UP.remote(self._target)
 
     def sensitivity(self) -> Work:
         """Have measured how much each layer of the model bears."""
@@ -150,6 +156,10 @@ def _compress(target: Target, recipe: Recipe, rungs: int | None, start: tuple[in
     return _at_the_edge(work.compress_recipe, target, recipe, rungs, start, Path(at))
 
 
+def _warm_up(target: Target) -> None:
+    _at_the_edge(work.workload_of, target)  # what is wrong shows when something is asked
+
+
 def _sensitivity(target: Target) -> Answer:
     return _at_the_edge(work.sensitivity, target)
 
@@ -159,5 +169,6 @@ def _measure(*args: Any, scratch: str) -> Answer:
 
 
 _COMPRESS: Any = ray.remote(num_cpus=1, max_retries=0)(_compress)
+_WARM_UP: Any = ray.remote(num_cpus=1, max_retries=0)(_warm_up)
 _SENSITIVITY: Any = ray.remote(num_cpus=1, max_retries=0)(_sensitivity)
 _MEASURE: Any = ray.remote(num_cpus=1, max_retries=0)(_measure)
