@@ -16,7 +16,10 @@ nothing. The docstring of `autoshrink.search.engine` says how the funnel works.
 from __future__ import annotations
 
 import argparse
+import shutil
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -182,20 +185,27 @@ def with_budget(target: Target, share: float) -> Target:
     return target.model_copy(update={"budget": target.budget.model_copy(update=limits)})
 
 
+def example(name: str, folder: Path) -> Target:
+    """Copy an example, and train its model where the weights are not part of it."""
+    shutil.copytree(catalog_folder("examples") / name, folder / name)
+    if not (folder / name / "weights.safetensors").exists():
+        subprocess.run([sys.executable, "train.py"], cwd=folder / name, check=True, capture_output=True)
+    return Target.read(folder / name / "target.yaml")
+
+
 def one_seed(name: str, seed: int, workers: int, candidates: int) -> dict[str, Outcome]:
     """Run everything with one seed."""
-    target = Target.read(catalog_folder("examples") / name / "target.yaml")
-    target = with_search(target, seed=seed, workers=workers, candidates=candidates, time=None)
-    check(target)
     outcomes = {}
     with tempfile.TemporaryDirectory() as folder:
+        target = with_search(example(name, Path(folder)), seed=seed, workers=workers, candidates=candidates, time=None)
+        check(target)
         outcomes["engine"] = engine(target, Path(folder, "first"))
         other = with_budget(target, OTHER_BUDGET)
         limited = with_search(other, time=SECOND * outcomes["engine"].total)
         outcomes["second, after the first"] = engine(limited, Path(folder, "first"))
         outcomes["second, from nothing"] = engine(other, Path(folder, "fresh"))
-    outcomes["plain loop"] = plain_loop(target, "tpe", candidates, seed)
-    outcomes["random"] = plain_loop(target, "random", candidates, seed)
+        outcomes["plain loop"] = plain_loop(target, "tpe", candidates, seed)
+        outcomes["random"] = plain_loop(target, "random", candidates, seed)
     return outcomes
 
 
