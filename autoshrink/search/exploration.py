@@ -121,7 +121,7 @@ class Exploration:
 
     def _new_draw(self) -> Draw | None:
         session = self._session
-        in_work = {flight.recipe.key for flight in self._flights.values()}
+        in_work = self._in_work()
         for _ in range(_REPEATS):
             draw = self._sampler.ask()
             known = session.candidate(draw.recipe.key)
@@ -132,6 +132,9 @@ class Exploration:
             else:
                 return draw
         return None
+
+    def _in_work(self) -> set[str]:
+        return {flight.recipe.key for flight in self._flights.values()}
 
     def _train_best(self) -> bool:
         """Start the training that is foretold to add most to the front; what is hopeless by now is given up."""
@@ -238,14 +241,15 @@ class Exploration:
 
     def _keep_untrained(self, flight: Flight, figures: work.Measured) -> None:
         """Keep what was built for its costs, where it is good enough as it is and the space has it without recovery."""
-        recipe = untrained(flight.recipe)
-        full = self._session.tried + len(self._flights) >= self._session.target.search.candidates
-        if full or not self._recovery_optional or self._session.candidate(recipe.key) is not None:
+        recipe, session = untrained(flight.recipe), self._session
+        known = recipe.key in session.by_key or recipe.key in self._in_work()
+        full = session.tried + len(self._flights) >= session.target.search.candidates
+        accuracy = figures.accuracy.validation
+        if known or full or not self._recovery_optional or accuracy is None or accuracy < self._limits.floor:
             return
-        number = max([self._session.last, *self._flights]) + 1
-        candidate = self._session.record(number, recipe, flight.built, figures, flight.seconds)
-        if not self._limits.explain(candidate):
-            self._session.finish(candidate)
+        if not self._funnel.over_budget(figures.measurement.metrics):
+            number = max([session.last, *self._flights]) + 1
+            session.finish(session.record(number, recipe, flight.built, figures, flight.seconds))
 
     def _cost_known(self, flight: Flight, sketch: Sketch) -> None:
         flight.know(sketch)
