@@ -130,7 +130,7 @@ def busy(workers: int, seconds: float, root: Path) -> Busy:
     goal = target(1_000_000, workers)
     with cluster(workers, device_resource(goal)) as address:
         pool = Sleeping(goal, workers, address)
-        pool.warm_up(workers)
+        pool.start(workers)
         store = Store.create(root, goal)
         meter = _Window(lead, seconds)
         session = Session(goal, store, _reuse(root, f"asleep-{workers}"), pool, _Untracked(), meter)

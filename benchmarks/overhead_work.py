@@ -22,6 +22,7 @@ from autoshrink.core import (
     Measurement,
     Metric,
     Recipe,
+    Sensitivity,
     Source,
     Target,
     catalog_folder,
@@ -97,10 +98,20 @@ class _Done:
     answer: Answer
 
 
+NO_TABLE = Sensitivity(workload="", seed=0, measure="kl_divergence", base_loss=0.0, examples=0, seconds=0.0, layers=())
+"""What the layers of no model bear."""
+
+
 class Instant:
     """A pool whose workers answer at once."""
 
     devices = 8
+
+    def warm_up(self) -> None:
+        """Nothing has to be loaded."""
+
+    def sensitivity(self) -> _Done:
+        return _Done(Answer("done", NO_TABLE))
 
     def compress(self, recipe: Recipe, rungs: int | None = None, start: tuple[int, bytes] | None = None) -> _Done:
         return _Done(Answer("done", _compressed(recipe, rungs, 0.0)))
@@ -150,9 +161,15 @@ class Sleeping(Pool):
 
         self._nap: Any = ray.remote(num_cpus=1, max_retries=0)(nap)
 
-    def warm_up(self, workers: int) -> None:
+    def start(self, workers: int) -> None:
         """Start the workers' processes."""
         ray.get([self._nap.remote(2.0) for _ in range(workers)])
+
+    def warm_up(self) -> None:
+        """Nothing has to be loaded."""
+
+    def sensitivity(self) -> Any:
+        return self._send(self._nap, 0.0, NO_TABLE)
 
     def compress(self, recipe: Recipe, rungs: int | None = None, start: tuple[int, bytes] | None = None) -> Any:
         begun = start[0] if start else 0
@@ -184,7 +201,7 @@ class Sleeping(Pool):
         for ref in list(self._answers):
             self.take(ref)
 
-    def _send(self, task: Any, seconds: float, result: Compressed | Measured) -> Any:
+    def _send(self, task: Any, seconds: float, result: Compressed | Measured | Sensitivity) -> Any:
         ref = task.remote(seconds * self._chance.uniform(1 - _SPREAD, 1 + _SPREAD))
         self._answers[ref] = Answer("done", result)
         return ref
