@@ -121,12 +121,20 @@ def on_one_core_with(others: int) -> Iterator[None]:
 def test_processes_on_the_same_core_are_not_timed() -> None:
     call = work(1_000_000)  # some 10 ms, longer than the scheduler lets anybody run
     settings = {"seconds": 0.5, "patience": 1.0}
-    with on_one_core_with(0):
-        alone = timed(call, **settings)
-    with on_one_core_with(2):
-        crowded = timed(call, **settings)
-    assert crowded["artifact"]["median"] > 1.8 * alone["artifact"]["value"]
-    assert crowded["artifact"]["value"] < 1.3 * alone["artifact"]["value"]
+
+    def alone() -> float:
+        with on_one_core_with(0):
+            return float(timed(call, **settings)["artifact"]["value"])
+
+    for _ in range(4):
+        before = alone()
+        with on_one_core_with(2):
+            crowded = timed(call, **settings)["artifact"]
+        after = alone()
+        if max(before, after) < 1.15 * min(before, after):
+            break  # else the machine itself changed its pace meanwhile, and nothing can be said
+    assert crowded["median"] > 1.8 * min(before, after)
+    assert crowded["value"] < 1.3 * max(before, after)
 
 
 HOLDER = """
