@@ -34,7 +34,7 @@ class Recovery:
 
 @dataclass(frozen=True)
 class Rung:
-    """A part of a recovery after which a candidate can be judged.
+    """A recovery, or a short one after which a candidate can be judged.
 
     It has a share of the training split, of the epochs and of the learning rate: a short training at the full rate
     undoes more of a good start than it has time to mend.
@@ -51,7 +51,11 @@ class Rung:
 
 
 RUNGS = (Rung(0.25, 0.5, 0.4), Rung(1.0, 1.0))
-"""Every recovery goes through these: an eighth of the work on a coreset, which tells the hopeless apart, then all.
+"""An eighth of the work on a coreset, which tells the hopeless apart, and all of it.
+
+Each begins with the weights before any training, so that what a recipe gives doesn't depend on whether it was looked at
+before. To go on from the short one's weights was much worse where the learning rate is too high for the model (digits
+with unbalanced weights: 0.47 instead of 0.92).
 
 References:
     Jamieson and Talwalkar 2016, "Non-stochastic Best Arm Identification and Hyperparameter Optimization" (successive

@@ -19,11 +19,9 @@ from collections.abc import Callable
 from autoshrink.core import Candidate, Encoding, Front, Limits
 from autoshrink.search.confirm import confirm_front, measure_original
 from autoshrink.search.exploration import Exploration
-from autoshrink.search.presets import PRESETS
 from autoshrink.search.reach import Reach, measure_reach
 from autoshrink.search.report import limits_for
 from autoshrink.search.session import Session
-from autoshrink.search.warm_start import presets_from
 
 __all__ = ["search"]
 
@@ -44,9 +42,7 @@ def search(session: Session, accepts: Callable[[Encoding], str]) -> Front:
     reach = measure_reach(session, accepts, reference, limits)
     if reach.impossible(limits):
         return _nothing_in_reach(session, reach, limits)
-    session.show("measuring what the layers bear")
-    presets = (*PRESETS, *presets_from(session.sensitivity(asked), session.target.search.space))
-    Exploration(session, accepts, reference, presets).run()
+    Exploration(session, accepts, reference, asked).run()
     return confirm_front(session, reference)
 
 

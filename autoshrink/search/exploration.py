@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
-from autoshrink.core import AutoshrinkError, Candidate, DeviceError, Encoding, SpecError
+from autoshrink.core import AutoshrinkError, Candidate, DeviceError, Encoding, Sensitivity, SpecError
+from autoshrink.models.recovery import RUNGS
 from autoshrink.search import work
 from autoshrink.search.flight import Flight, Sketch, Step
 from autoshrink.search.funnel import Funnel
-from autoshrink.search.report import blind, limits_for
-from autoshrink.search.sampler import Draw, Sampler
+from autoshrink.search.presets import PRESETS
+from autoshrink.search.proposals import Proposals
+from autoshrink.search.report import limits_for
 from autoshrink.search.session import TRIES, Session
-from autoshrink.search.warm_start import Wishes
+from autoshrink.search.warm_start import presets_from
 from autoshrink.search.workers import Answer, Work
 from autoshrink.techniques.base import Stage
 from autoshrink.techniques.registry import technique, untrained
 
 __all__ = ["Exploration"]
 
-_REPEATS = 300
-"""Draws in a row that were all known: the space is exhausted then."""
 _WAITING = 2
 """Candidates for each worker whose costs are known when the best of them is trained."""
 
@@ -33,7 +33,7 @@ class Exploration:
         session: Session,
         accepts: Callable[[Encoding], str],
         reference: work.Compressed,
-        presets: Sequence[Wishes],
+        sensitivity: Sensitivity | Work,
     ) -> None:
         """Begin or resume.
 
@@ -41,7 +41,7 @@ class Exploration:
             session: the search.
             accepts: says which encodings backend and device execute.
             reference: the original's artifact, timed in turn with every candidate.
-            presets: recipes to try first, after the best ones of earlier searches.
+            sensitivity: what the layers bear, or the work that finds it out beside the first candidates.
         """
         self._session = session
         self._reference = reference
@@ -57,33 +57,34 @@ class Exploration:
         self._exhausted = False
         steps = session.target.search.space.steps
         self._recovery_optional = all(step.optional for step in steps if technique(step.kind).stage is Stage.RECOVERY)
-        settings = session.target.search
         with session.clock.engine():
-            self._sampler = Sampler(
-                session.store.study,
-                session.store.name,
-                settings.space,
-                accepts,
-                session.target.metrics,
-                kind=settings.sampler,
-                seed=settings.seed,
-                presets=presets,
-            )
-            for result in session.reuse.best_results(session.target, self._limits):
-                self._sampler.recall(result.params, result.candidate.key)
+            self._proposals = Proposals(session, accepts, self._limits, PRESETS)
+        self._awaited: list[Work] = []
+        if isinstance(sensitivity, Sensitivity):
+            self._take_sensitivity(sensitivity)
+        else:
+            self._awaited.append(sensitivity)
 
     def run(self) -> None:
         """Ask, hand out, and land what comes back, until the count or the time is reached."""
         session = self._session
         while True:
-            while len(self._running) < session.target.search.workers and self._in_time and self._start():
+            while len(self._running) + len(self._awaited) < session.target.search.workers and self._start():
                 pass
             session.running = len(self._running)
             session.show("searching")
-            if not self._running:
+            if not self._running and not self._awaited:
                 return
-            for ended in session.pool.wait(list(self._running), timeout=1.0):
-                self._land(ended)
+            for ended in session.pool.wait([*self._running, *self._awaited], timeout=1.0):
+                if ended in self._awaited:
+                    self._awaited.remove(ended)
+                    self._take_sensitivity(session.sensitivity(ended))
+                else:
+                    self._land(ended)
+
+    def _take_sensitivity(self, table: Sensitivity) -> None:
+        with self._session.clock.engine():
+            self._proposals.add(presets_from(table, self._session.target.search.space))
 
     @property
     def _in_time(self) -> bool:
@@ -93,8 +94,10 @@ class Exploration:
     # What to do next ---------------------------------------------------------------------------------------------
 
     def _start(self) -> bool:
-        """Hand out one piece of work; False when there is none."""
+        """Hand out one piece of work; False when there is none, or no time."""
         with self._session.clock.engine():
+            if not self._in_time:
+                return False
             measuring = sum(step == "cost" for _, step in self._running.values())
             if self._shaped and measuring < self._session.pool.devices:
                 self._hand_out(self._shaped.pop(0), "cost")
@@ -106,32 +109,20 @@ class Exploration:
 
     def _draw(self) -> bool:
         wanted = self._session.target.search.candidates - self._session.tried - len(self._flights)
-        draw = self._new_draw() if wanted > 0 and not self._exhausted else None
+        draw = self._proposals.next(self._in_work()) if wanted > 0 and not self._exhausted else None
         if draw is None:
             self._exhausted |= wanted > 0
             return False
         flight = Flight(max([self._session.last, *self._flights]) + 1, draw)
         self._flights[flight.id] = flight
-        known = self._session.reuse.sketch(flight.skeleton) if flight.recovers else None
-        if known is not None:
-            self._cost_known(flight, known)
+        sketch = self._session.reuse.sketch(flight.skeleton) if flight.recovers else None
+        if sketch is not None:
+            self._cost_known(flight, sketch)
+        elif flight.recovers and self._session.reuse.recovered(flight.prefix) is not None:
+            self._hand_out(flight, "train")  # which needs no training any more
         else:
             self._hand_out(flight, "shape")
         return True
-
-    def _new_draw(self) -> Draw | None:
-        session = self._session
-        in_work = self._in_work()
-        for _ in range(_REPEATS):
-            draw = self._sampler.ask()
-            known = session.candidate(draw.recipe.key)
-            if known is not None:
-                self._sampler.tell(draw, blind(known), self._limits)
-            elif draw.recipe.key in in_work:
-                self._sampler.drop(draw)
-            else:
-                return draw
-        return None
 
     def _in_work(self) -> set[str]:
         return {flight.recipe.key for flight in self._flights.values()}
@@ -144,7 +135,8 @@ class Exploration:
         for flight in list(self._ready):
             if reason := self._funnel.hopeless(flight, tally):
                 self._ready.remove(flight)
-                self._finish(flight, flight.candidate("stopped", reason))
+                weaker = False if self._funnel.below(flight) else None
+                self._finish(flight, flight.candidate("stopped", reason), stronger=weaker)
         in_training = {flight.prefix for flight, step in self._running.values() if step == "train"}
         free = [flight for flight in self._ready if flight.prefix not in in_training]
         if not free:
@@ -159,10 +151,10 @@ class Exploration:
         if step == "shape":
             ref = pool.compress(recipe, 0)
         elif step == "train":
-            start = self._session.reuse.recovered(flight.prefix)
-            flight.since = start[0] if start else 0
-            flight.rungs = max(flight.since, self._funnel.rungs(flight))
-            ref = pool.compress(recipe, flight.rungs, start)
+            weights = self._session.reuse.recovered(flight.prefix)
+            flight.rung = self._funnel.rung(flight) if weights is None else len(RUNGS)
+            flight.taught = weights is None
+            ref = pool.compress(recipe, flight.rung, weights)
         else:
             ref = self._measure(flight, step)
         self._running[ref] = flight, step
@@ -173,7 +165,7 @@ class Exploration:
             flight.artifact.structure
         ) is not None:
             return pool.measure(flight.built, wants=())
-        return pool.measure(flight.built, self._reference, self._original.measurement)
+        return pool.measure(flight.built, self._reference, self._original.measurement, effort="quick")
 
     # What came back ----------------------------------------------------------------------------------------------
 
@@ -234,20 +226,19 @@ class Exploration:
         self._session.reuse.keep_sketch(flight.skeleton, sketch)
         if flight.recovers:
             self._keep_untrained(flight, figures)
+            if self._funnel.good(figures):
+                self._proposals.strengthen(flight.draw, stronger=True)  # it will be better still when it is trained
             self._cost_known(flight, sketch)
         else:
             flight.know(sketch)
-            self._finish(flight, self._session.record(flight.id, flight.recipe, made, figures, flight.seconds))
+            self._finish_measured(flight, figures)
 
     def _keep_untrained(self, flight: Flight, figures: work.Measured) -> None:
         """Keep what was built for its costs, where it is good enough as it is and the space has it without recovery."""
         recipe, session = untrained(flight.recipe), self._session
         known = recipe.key in session.by_key or recipe.key in self._in_work()
         full = session.tried + len(self._flights) >= session.target.search.candidates
-        accuracy = figures.accuracy.validation
-        if known or full or not self._recovery_optional or accuracy is None or accuracy < self._limits.floor:
-            return
-        if not self._funnel.over_budget(figures.measurement.metrics):
+        if self._recovery_optional and self._funnel.good(figures) and not known and not full:
             number = max([session.last, *self._flights]) + 1
             session.finish(session.record(number, recipe, flight.built, figures, flight.seconds))
 
@@ -255,15 +246,16 @@ class Exploration:
         flight.know(sketch)
         flight.made = None
         if reason := self._funnel.over_budget(sketch.measurement.metrics):
-            self._finish(flight, flight.candidate("stopped", f"before any training: {reason}"))
+            self._finish(flight, flight.candidate("stopped", f"before any training: {reason}"), stronger=True)
         else:
             self._ready.append(flight)
 
     def _keep_training(self, flight: Flight, made: work.Compressed) -> None:
         flight.made = made
-        if made.recovered is not None and flight.rungs > flight.since:
-            self._session.reuse.keep_recovered(flight.prefix, flight.rungs, made.recovered)
+        if made.recovered is not None and flight.taught:
             self._funnel.trained(flight, made.seconds["train"])
+            if flight.complete:
+                self._session.reuse.keep_recovered(flight.prefix, made.recovered)
         self._hand_out(flight, "score")
 
     def _keep_score(self, flight: Flight, measured: work.Measured) -> None:
@@ -276,15 +268,24 @@ class Exploration:
             return
         self._funnel.learn(flight)
         figures = flight.figures(measured, self._session.reuse.alike(made.artifact.structure))
-        if self._funnel.near(flight):
-            self._sampler.siblings(flight.draw)
-        self._finish(flight, self._session.record(flight.id, flight.recipe, made, figures, flight.seconds))
+        self._finish_measured(flight, figures)
 
-    def _finish(self, flight: Flight, candidate: Candidate) -> None:
+    def _finish_measured(self, flight: Flight, figures: work.Measured) -> None:
+        candidate = self._session.record(flight.id, flight.recipe, flight.built, figures, flight.seconds)
+        good = self._funnel.good(figures)
+        self._finish(flight, candidate, stronger=good if good or self._funnel.low(figures) else None)
+
+    def _finish(self, flight: Flight, candidate: Candidate, *, stronger: bool | None = None) -> None:
         del self._flights[flight.id]
         self._session.finish(candidate)
         self._session.reuse.keep_result(flight.draw.params, candidate)
-        self._sampler.tell(flight.draw, blind(candidate), self._limits)
+        tally = self._session.tally
+        on_front = tally is not None and tally.state(candidate.id) == "front"
+        if flight.recovers and on_front:
+            self._proposals.vary_format(flight.draw)
+        if stronger is not None and (on_front or candidate.outcome == "stopped" or not stronger):
+            self._proposals.strengthen(flight.draw, stronger=stronger)
+        self._proposals.finish(flight.draw, candidate)
         if words := self._session.all_fail():
             reason = candidate.reason.strip()
             raise AutoshrinkError(f"{words} failed, and the search stops; the last one:\n{reason}")

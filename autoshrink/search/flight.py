@@ -1,4 +1,4 @@
-"""A candidate under way: what is known of it before, between and after the rungs of its recovery."""
+"""A candidate under way: what is known of it before and after a short recovery and the whole one."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ class Flight:
     draw: Draw
     made: Compressed | None = None
     sketch: Sketch | None = None
-    rungs: int = 0
-    """Rungs of the recovery that ``accuracy`` and ``made`` stand for."""
+    rung: int = 0
+    """The recovery that ``accuracy`` and ``made`` stand for: none, a short one, the whole one."""
     accuracy: float | None = None
     clues: list[Clues] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
-    since: int = 0
-    """Rungs that the last training went on from."""
+    taught: bool = False
+    """Whether the last weights were trained for it, and not known from another candidate."""
     tries: int = 0
 
     def __post_init__(self) -> None:
@@ -74,7 +74,7 @@ class Flight:
     @property
     def complete(self) -> bool:
         """Whether nothing is left to train."""
-        return self.rungs == len(RUNGS) or not self.recovers
+        return self.rung == len(RUNGS) or not self.recovers
 
     def spend(self, seconds: dict[str, float]) -> None:
         """Add what a worker spent on it."""
@@ -87,7 +87,7 @@ class Flight:
         self._see(sketch.accuracy, sketch.facts, sketch.artifact.size)
 
     def score(self, accuracy: float | None) -> None:
-        """Take in the accuracy after the rungs that were trained."""
+        """Take in the accuracy after a recovery."""
         self._see(accuracy, self.built.facts, self.artifact.size)
 
     def candidate(self, outcome: Literal["refused", "failed", "stopped"], reason: str) -> Candidate:
@@ -99,7 +99,7 @@ class Flight:
             outcome=outcome,
             reason=reason,
             measurement=sketch.measurement if sketch else Measurement(),
-            accuracy=Accuracy(validation=self.accuracy if sketch and self.rungs else None),
+            accuracy=Accuracy(validation=self.accuracy if sketch and self.rung else None),
             facts=sketch.facts if sketch else {},
             seconds=self.seconds,
         )
@@ -114,4 +114,4 @@ class Flight:
 
     def _see(self, accuracy: float | None, facts: dict[str, float], size: float) -> None:
         self.accuracy = accuracy
-        self.clues.append(Clues(self.rungs, accuracy, facts, size))
+        self.clues.append(Clues(self.rung, accuracy, facts, size))

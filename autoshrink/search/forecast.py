@@ -20,9 +20,9 @@ _UNKNOWN = 0.5
 
 @dataclass(frozen=True)
 class Clues:
-    """What is known of a candidate: its accuracy after some rungs of the recovery, and counts of its network."""
+    """What is known of a candidate: its accuracy after a rung of the recovery (0 is none), and counts."""
 
-    rungs: int
+    rung: int
     accuracy: float | None
     facts: Mapping[str, float]
     size: float
@@ -37,7 +37,7 @@ class Expected:
 
 
 class Forecast:
-    """Learns how the error after some rungs becomes the final one: a line through logarithms, for each rung.
+    """Learns how the error after a rung becomes the final one: a line through logarithms, for each rung.
 
     References:
         Baker et al. 2017, "Accelerating Neural Architecture Search using Performance Prediction" (early results as the
@@ -59,15 +59,15 @@ class Forecast:
     def learn(self, clues: Clues, final: float) -> None:
         """Take in what became of a candidate of which these clues were known."""
         if clues.accuracy is not None:
-            self._seen.setdefault(clues.rungs, []).append((self._features(clues), self._log_error(final)))
-            self._fits.pop(clues.rungs, None)
+            self._seen.setdefault(clues.rung, []).append((self._features(clues), self._log_error(final)))
+            self._fits.pop(clues.rung, None)
 
     def of(self, clues: Clues) -> Expected:
         """Foretell the accuracy after the whole recovery."""
-        if clues.accuracy is None or len(self._seen.get(clues.rungs, ())) < _FEWEST:
+        if clues.accuracy is None or len(self._seen.get(clues.rung, ())) < _FEWEST:
             return self._guess(clues)
         features = np.array(self._features(clues))
-        weights, covariance, noise = self._fit(clues.rungs)
+        weights, covariance, noise = self._fit(clues.rung)
         spread = math.sqrt(noise * (1 + features @ covariance @ features))
         mean = float(features @ weights)
         return Expected(self._accuracy(mean), self._accuracy(mean - 2 * spread))
@@ -78,10 +78,10 @@ class Forecast:
         mean = own + _PRIOR * max(known - own, 0.0)
         return Expected(self._accuracy(mean), self._accuracy(min(mean, own) - _UNKNOWN))
 
-    def _fit(self, rungs: int) -> tuple[np.ndarray, np.ndarray, float]:
+    def _fit(self, rung: int) -> tuple[np.ndarray, np.ndarray, float]:
         # Ridge regression, that is, a normal prior on the weights around "the error stays the original's".
-        if rungs not in self._fits:
-            rows, finals = zip(*self._seen[rungs], strict=True)
+        if rung not in self._fits:
+            rows, finals = zip(*self._seen[rung], strict=True)
             x, y = np.array(rows), np.array(finals)
             prior = np.zeros(x.shape[1])
             prior[0] = self._log_error(self._original.accuracy or self._ideal)
@@ -91,8 +91,8 @@ class Forecast:
             residual = y - x @ weights
             # The prior counts as two candidates with a tenth of error, so that a few that agree prove little.
             noise = (float(residual @ residual) + 2 * 0.1**2) / max(len(y) - 1, 1)
-            self._fits[rungs] = weights, covariance, noise
-        return self._fits[rungs]
+            self._fits[rung] = weights, covariance, noise
+        return self._fits[rung]
 
     def _features(self, clues: Clues) -> list[float]:
         base = self._original

@@ -9,6 +9,7 @@ from autoshrink.core import Accuracy, Candidate, Limits, Measurement, Metric, Re
 from autoshrink.models.recovery import RUNGS
 from autoshrink.search.flight import Flight
 from autoshrink.search.forecast import Clues, Expected, Forecast
+from autoshrink.search.work import Measured
 
 __all__ = ["Funnel"]
 
@@ -52,6 +53,10 @@ class Funnel:
             return ""
         return f"{_known(flight)} to end at {expected.value:.4g}: candidate {better.id} is better in everything"
 
+    def below(self, flight: Flight) -> bool:
+        """Whether even the best that is foretold is below the floor."""
+        return self.expected(flight).best < self._limits.floor
+
     def gain(self, flight: Flight, tally: Tally) -> float:
         """Give the hypervolume that a candidate is foretold to add to the front for the work of its training.
 
@@ -67,14 +72,18 @@ class Funnel:
         """Foretell a candidate's accuracy after all of its recovery."""
         return self._forecast.of(flight.clues[-1])
 
-    def near(self, flight: Flight) -> bool:
-        """Whether another number format could bring a candidate above the floor, if it is not there."""
-        limits = self._limits
-        return flight.accuracy is not None and flight.accuracy >= limits.floor - 0.2 * (limits.ideal - limits.floor)
+    def good(self, figures: Measured) -> bool:
+        """Whether an artifact keeps every limit."""
+        return not self._limits.excess(_imagined(figures.measurement.metrics, figures.accuracy.validation))
 
-    def rungs(self, flight: Flight) -> int:
-        """Choose how far to train next: a short rung first, where that is much cheaper than all of it."""
-        if flight.rungs or not self._paces or not self._looks:
+    def low(self, figures: Measured) -> bool:
+        """Whether an artifact's accuracy is below the floor."""
+        accuracy = figures.accuracy.validation
+        return accuracy is not None and accuracy < self._limits.floor
+
+    def rung(self, flight: Flight) -> int:
+        """Choose what to train next: a short recovery first, where the whole one takes much longer than a look."""
+        if flight.rung or not self._paces or not self._looks:
             return len(RUNGS)
         whole = statistics.median(self._paces) * flight.clues[-1].facts["macs"]
         return 1 if whole > _PAYS * statistics.median(self._looks) else len(RUNGS)
@@ -87,9 +96,8 @@ class Funnel:
 
     def trained(self, flight: Flight, seconds: float) -> None:
         """Take in what a flight's last training took."""
-        work = sum(rung.share * rung.epochs for rung in RUNGS[flight.since : flight.rungs])
-        if work:
-            self._paces.append(seconds / work / max(flight.clues[-1].facts["macs"], 1.0))
+        rung = RUNGS[flight.rung - 1]
+        self._paces.append(seconds / (rung.share * rung.epochs) / max(flight.built.facts["macs"], 1.0))
 
     def looked(self, seconds: float) -> None:
         """Take in what it took to export and score a candidate."""
@@ -114,6 +122,6 @@ def _imagined(metrics: Mapping[str, Metric], accuracy: float | None) -> Candidat
 
 
 def _known(flight: Flight) -> str:
-    when = "after the short part of its recovery" if flight.rungs else "before its recovery"
+    when = "after a short recovery" if flight.rung else "before its recovery"
     known = "unknown" if flight.accuracy is None else f"{flight.accuracy:.4g}"
     return f"accuracy {known} {when}, foretold"

@@ -61,15 +61,17 @@ def _pruned(position: float) -> dict[str, Sequence[Scalar] | float]:
 
 PRESETS: tuple[Mapping[str, Sequence[Scalar] | float], ...] = (
     _STATIC,
-    _pruned(0.2),
-    _pruned(0.35),
+    _pruned(1.0),
     _pruned(0.5),
     _pruned(0.75),
-    {**_pruned(0.35), "channel_pruning.scope": ("layer",)},
+    _pruned(0.25),
+    {**_pruned(0.5), "channel_pruning.scope": ("layer",)},
     {"weight_sharing.use": (True,), **_pruned(0.5)},
     {"low_rank.use": (True,), **_RECOVERED},
-    _pruned(0.9),
     {"weight_sharing.use": (True,), "distillation.use": (True,), "quantization.format": ("float32",)},
     {"magnitude_pruning.use": (True,), **_RECOVERED},
 )
-"""Quantization alone, with five strengths of pruning, and one taste of each other technique."""
+"""Quantization alone, with four strengths of pruning, and one taste of each other technique.
+
+From where these end, `autoshrink.search.strength` goes on to the strength at which the accuracy reaches the floor.
+"""

@@ -9,13 +9,14 @@ from autoshrink.core import COSTS, Candidate, Limits, Measurement, Metric, Recip
 from autoshrink.core.documents import Frozen
 from autoshrink.search import work
 from autoshrink.search.corners import corners
+from autoshrink.search.flight import Sketch
 from autoshrink.search.session import Session
 from autoshrink.search.workers import Work
 from autoshrink.techniques.base import Accepts
 
 __all__ = ["Reach", "measure_reach"]
 
-_FIRST = 3
+_FIRST = 2
 """Corners that are always measured; the others only while a limit has not been reached."""
 _SECONDS = 5.0
 """How long others are looked at: what the likeliest corners are far from, the unlikely ones don't reach."""
@@ -64,7 +65,7 @@ def _measure(session: Session, accepts: Accepts, reference: work.Compressed, lim
     waiting = corners(space, accepts)
     reach = _reach([], original)
     shaping: dict[Work, Recipe] = {}
-    measuring: dict[Work, Recipe] = {}
+    measuring: dict[Work, tuple[Recipe, work.Compressed]] = {}
     found: list[tuple[Recipe, Measurement]] = []
     while True:
         late = time.monotonic() - begun > _SECONDS
@@ -79,18 +80,24 @@ def _measure(session: Session, accepts: Accepts, reference: work.Compressed, lim
         for ended in session.pool.wait([*shaping, *measuring], timeout=1.0):
             answer = session.pool.take(ended)
             if ended in measuring:
-                recipe = measuring.pop(ended)
+                recipe, made = measuring.pop(ended)
                 if answer.kind == "done":
+                    _keep(session, recipe, made, answer.result)
                     found.append((recipe, answer.result.measurement))
                     reach = _reach(found, original)
             else:
                 recipe = shaping.pop(ended)
                 if answer.kind == "done" and not enough:
-                    work_of = session.pool.measure(
-                        answer.result, reference, original.measurement, splits=(), effort="quick"
-                    )
-                    measuring[work_of] = recipe
+                    asked = session.pool.measure(answer.result, reference, original.measurement, effort="quick")
+                    measuring[asked] = recipe, answer.result
         session.show()
+
+
+def _keep(session: Session, recipe: Recipe, made: work.Compressed, measured: work.Measured) -> None:
+    """Spare the search the work, where it comes to this recipe or to one that only adds a recovery."""
+    accuracy = measured.accuracy.validation
+    sketch = Sketch(artifact=made.artifact, measurement=measured.measurement, accuracy=accuracy, facts=made.facts)
+    session.reuse.keep_sketch(recipe.key, sketch)
 
 
 def _reach(found: list[tuple[Recipe, Measurement]], original: Candidate) -> Reach:

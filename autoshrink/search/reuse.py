@@ -8,7 +8,6 @@ from itertools import islice
 from autoshrink.core import Candidate, Limits, Sensitivity, Target, judge
 from autoshrink.core.documents import Frozen
 from autoshrink.core.recipe import Scalar
-from autoshrink.models.recovery import RUNGS
 from autoshrink.search.cache import Cache
 from autoshrink.search.flight import Sketch
 
@@ -57,17 +56,13 @@ class Reuse:
         self._alike.setdefault(sketch.artifact.structure, skeleton)
         self._cache.keep("costs", f"{self._place}-{skeleton}.json", sketch.model_dump_json().encode())
 
-    def recovered(self, prefix: str) -> tuple[int, bytes] | None:
-        """Look up the furthest weights of a structure and its recovery, and how many rungs they have behind them."""
-        for rungs in range(len(RUNGS), 0, -1):
-            kept = self._cache.read("weights", self._weights(prefix, rungs))
-            if kept is not None:
-                return rungs, kept
-        return None
+    def recovered(self, prefix: str) -> bytes | None:
+        """Look up the weights that a structure and the whole of its recovery gave."""
+        return self._cache.read("weights", self._weights(prefix))
 
-    def keep_recovered(self, prefix: str, rungs: int, weights: bytes) -> None:
-        """Keep the weights that some rungs of a recovery gave."""
-        self._cache.keep("weights", self._weights(prefix, rungs), weights)
+    def keep_recovered(self, prefix: str, weights: bytes) -> None:
+        """Keep the weights that the whole of a recovery gave."""
+        self._cache.keep("weights", self._weights(prefix), weights)
 
     def sensitivity(self) -> Sensitivity | None:
         """Look up the sensitivity table of the model."""
@@ -94,8 +89,8 @@ class Reuse:
         results = {number: Result.model_validate_json(content) for number, content in enumerate(kept)}
         return list(islice(_fronts(results, limits, target), target.search.candidates // 2))
 
-    def _weights(self, prefix: str, rungs: int) -> str:
-        return f"{prefix}-{self._seed}-{rungs}.safetensors"
+    def _weights(self, prefix: str) -> str:
+        return f"{prefix}-{self._seed}.safetensors"
 
 
 def _fronts(results: dict[int, Result], limits: Limits, target: Target) -> Iterator[Result]:

@@ -134,8 +134,12 @@ class Sampler:
         recipe, chosen = self._recalled(params)
         return recipe.key == key and bool(self._enqueue_new([(recipe, chosen)]))
 
+    def prefer(self, params: Mapping[str, Scalar]) -> None:
+        """Have the recipe asked next that these choices make, if it was not asked before."""
+        self._queue.rotate(self._enqueue_new([self._recalled(params)]))
+
     def siblings(self, draw: Draw) -> int:
-        """Have the recipes asked that equal a draw but for the format of its encoding: they share its weights.
+        """Have the recipes asked next that equal a draw but for the format of its encoding: they share its weights.
 
         Args:
             draw: a proposal that was neither told nor dropped yet.
@@ -144,7 +148,9 @@ class Sampler:
             How many of them are new, six at most.
         """
         others = in_other_formats(self._space, self._accepts, self._open[draw.number].params)
-        return self._enqueue_new(others, _MOST_SIBLINGS)
+        new = self._enqueue_new(others, _MOST_SIBLINGS)
+        self._queue.rotate(new)
+        return new
 
     def _wished(self, wishes: Mapping[str, Sequence[Scalar] | float]) -> tuple[Recipe, Params]:
         preset = Preset(wishes)

@@ -19,7 +19,7 @@ from autoshrink.core import COSTS, Accuracy, Artifact, Measurement, Recipe, Sens
 from autoshrink.devices.registry import device
 from autoshrink.models.splits import Split
 from autoshrink.models.workload import Workload, load_workload
-from autoshrink.techniques.pipeline import State, compress
+from autoshrink.techniques.pipeline import compress
 from autoshrink.techniques.sensitivity import sensitivity_of
 
 __all__ = ["Compressed", "Files", "Measured", "compress_recipe", "measure_artifact", "sensitivity", "workload_of"]
@@ -51,8 +51,8 @@ class Measured:
 def compress_recipe(
     target: Target,
     recipe: Recipe,
-    rungs: int | None = None,
-    start: tuple[int, bytes] | None = None,
+    rung: int | None = None,
+    known: bytes | None = None,
     scratch: Path | None = None,
 ) -> Compressed:
     """Apply a recipe to the original model and export the result for the target's backend.
@@ -60,8 +60,8 @@ def compress_recipe(
     Args:
         target: model, data and hardware.
         recipe: what to apply.
-        rungs: how much of the recovery is done, all of it by default; with 0 no gradient step is taken.
-        start: how many rungs are done already, and the weights that they gave.
+        rung: which recovery is done, the whole one by default; with 0 no gradient step is taken.
+        known: the weights that it gave earlier.
         scratch: a folder of this search's, where workers share the original's answers on the training split.
 
     Raises:
@@ -69,10 +69,9 @@ def compress_recipe(
     """
     torch.set_num_threads(1)  # the same arithmetic on every machine, and no worker slows another
     workload = workload_of(target)
-    if scratch is not None and rungs != 0 and workload.train is not None:
+    if scratch is not None and rung != 0 and known is None and workload.train is not None:
         _share_teacher(workload, scratch)
-    state = State(start[0], load(start[1])) if start is not None else None
-    model = compress(recipe, workload, target.search.seed, rungs, state)
+    model = compress(recipe, workload, target.search.seed, rung, load(known) if known is not None else None)
     begun = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="autoshrink-") as folder:
         artifact = backend(target.hardware.backend).export(
@@ -80,7 +79,7 @@ def compress_recipe(
         )
         files = {name: (Path(folder) / name).read_bytes() for name in artifact.files}
     seconds = {"train": sum(model.seconds.values()), "export": time.perf_counter() - begun}
-    recovered = save(dict(model.recovered.weights)) if model.recovered is not None else None
+    recovered = save(dict(model.recovered)) if model.recovered is not None else None
     return Compressed(artifact, files, model.facts, seconds, recovered)
 
 

@@ -70,9 +70,9 @@ class Pool:
         self.devices = int(ray.cluster_resources().get(self._device, 1)) if self._alone else workers
         self._scratch = tempfile.TemporaryDirectory(prefix="autoshrink-search-")
 
-    def compress(self, recipe: Recipe, rungs: int | None = None, start: tuple[int, bytes] | None = None) -> Work:
-        """Have a recipe applied and exported, with all of its recovery, or with the first rungs of it."""
-        return _COMPRESS.remote(self._target, recipe, rungs, start, self._scratch.name)
+    def compress(self, recipe: Recipe, rung: int | None = None, known: bytes | None = None) -> Work:
+        """Have a recipe applied and exported, with its recovery, a short one (``rung``) or none (0)."""
+        return _COMPRESS.remote(self._target, recipe, rung, known, self._scratch.name)
 
     def warm_up(self) -> None:
         """Have every worker load the model and the data, all at once, before the first of them is asked anything."""
@@ -152,8 +152,8 @@ def _at_the_edge(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Ans
         return Answer("failed", reason=traceback.format_exc())
 
 
-def _compress(target: Target, recipe: Recipe, rungs: int | None, start: tuple[int, bytes] | None, at: str) -> Answer:
-    return _at_the_edge(work.compress_recipe, target, recipe, rungs, start, Path(at))
+def _compress(target: Target, recipe: Recipe, rung: int | None, known: bytes | None, at: str) -> Answer:
+    return _at_the_edge(work.compress_recipe, target, recipe, rung, known, Path(at))
 
 
 def _warm_up(target: Target) -> None:

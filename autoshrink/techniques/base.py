@@ -18,7 +18,7 @@ from autoshrink.core.recipe import Scalar
 if TYPE_CHECKING:
     from torch import nn
 
-    from autoshrink.models.recovery import Recovery
+    from autoshrink.models.recovery import Recovery, Rung
     from autoshrink.models.workload import Workload
 
 __all__ = ["Accepts", "Context", "Stage", "Technique", "draw_params"]
@@ -40,14 +40,14 @@ class Context:
     """What a technique may look at while it is applied.
 
     ``recovery`` holds the settings of the recipe's distillation step, for techniques that fine-tune; None in a recipe
-    without one (no gradient step is taken then), and ``rounds`` the trainings that the step itself consists of, each
-    with its part of the data.
+    without one (no gradient step is taken then). ``rung`` is how much of it the step itself does, and ``workload`` has
+    that rung's part of the training data.
     """
 
     workload: Workload
     recovery: Recovery | None = None
     seed: int = 0
-    rounds: tuple[tuple[Workload, Recovery], ...] = ()
+    rung: Rung | None = None
     only_shapes: bool = False
     """Whether the weights will be replaced by known ones, so that fitting them would be wasted."""
 

@@ -61,6 +61,7 @@ class Distillation(Technique):
         """
         from autoshrink.models.recovery import recover
 
-        for workload, recovery in context.rounds or ((context.workload, self.recovery()),):
-            recover(model, workload, recovery, context.seed)
+        recovery = self.recovery()
+        length = context.rung.of(recovery) if context.rung is not None else recovery
+        recover(model, context.workload, length, context.seed)
         return model

@@ -15,19 +15,12 @@ from autoshrink.techniques.registry import techniques_of
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from autoshrink.models.recovery import Rung
     from autoshrink.models.workload import Workload
 
-__all__ = ["Compressed", "State", "compress"]
+__all__ = ["Compressed", "compress"]
 
 _SECONDS = {Stage.STRUCTURE: "structure", Stage.RECOVERY: "train", Stage.ENCODING: "encode"}
-
-
-@dataclass(frozen=True)
-class State:
-    """The weights after some rungs of the recovery: recipes that differ in their encoding only share them."""
-
-    rungs: int
-    weights: Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -36,18 +29,23 @@ class Compressed:
 
     ``model`` is in eval mode, on the CPU and without parametrizations; ``encoding`` is what the backend has to do with
     it; ``facts`` are counts (MACs, parameters, non-zero weights); ``seconds`` is wall time by stage. ``recovered``
-    holds the weights before the encoding, where a recovery step made them.
+    holds the weights before the encoding, where a recovery step made them: recipes that differ in their encoding only
+    share them.
     """
 
     model: nn.Module
     encoding: Encoding
     facts: dict[str, float]
     seconds: dict[str, float]
-    recovered: State | None = None
+    recovered: Mapping[str, Tensor] | None = None
 
 
 def compress(
-    recipe: Recipe, workload: Workload, seed: int = 0, rungs: int | None = None, start: State | None = None
+    recipe: Recipe,
+    workload: Workload,
+    seed: int = 0,
+    rung: int | None = None,
+    known: Mapping[str, Tensor] | None = None,
 ) -> Compressed:
     """Apply a recipe; the workload stays as it is, and the same seed gives the same model on one thread.
 
@@ -55,10 +53,10 @@ def compress(
         recipe: what to apply.
         workload: the original model and its data.
         seed: of everything that is drawn.
-        rungs: how much of the recovery is done: all of it by default; with 0 no gradient step is taken at all, which
-            gives the shapes and number formats, and so the costs, of the recovered model; between, what fine-tunes
-            takes that rung's part of the training data.
-        start: weights that the same structure and recovery gave earlier, to go on from.
+        rung: which recovery is done, counted from 1: the whole one by default; with 0 no gradient step is taken at all,
+            which gives the shapes and number formats, and so the costs, of the recovered model; with a short one, what
+            fine-tunes takes that rung's part of the training data.
+        known: the weights that the same structure and this recovery gave earlier, instead of training them again.
 
     Raises:
         Refusal: a technique can't be applied to this model.
@@ -70,37 +68,34 @@ def compress(
     from autoshrink.models.recovery import RUNGS
     from autoshrink.techniques._torch.layers import bake
 
-    last = len(RUNGS) if rungs is None else rungs
-    techniques = [item for item in techniques_of(recipe) if last or item.stage is not Stage.RECOVERY]
+    length = RUNGS[-1 if rung is None else rung - 1] if rung != 0 else None
+    techniques = [item for item in techniques_of(recipe) if length or item.stage is not Stage.RECOVERY]
     # Parametrizations of the user's own are baked as well, and frozen weights are trained: the copy is a new model.
     model = bake(copy.deepcopy(workload.model)).requires_grad_(True).eval()
-    context = _context(techniques, workload, seed, last, start.rungs if start else 0)
+    context = _context(techniques, workload, seed, length)
     last_shape = max((item for item in techniques if item.stage is Stage.STRUCTURE), key=techniques.index, default=None)
-    encoding, recovered = Encoding(), start
+    encoding, recovered = Encoding(), known
     seconds = dict.fromkeys(_SECONDS.values(), 0.0)
     for item in techniques:
         begun = time.perf_counter()
-        if item.stage is Stage.RECOVERY and start is not None:
-            model.load_state_dict(dict(start.weights))
-        if item.stage is not Stage.RECOVERY or context.rounds:
+        if item.stage is Stage.RECOVERY and known is not None:
+            model.load_state_dict(dict(known))
+        else:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed)
                 # What comes after another technique may take its shapes from the weights that it is given.
-                alone = start is not None and item is last_shape
+                alone = known is not None and item is last_shape
                 model = item.apply(model, replace(context, only_shapes=alone))
         if item.stage is Stage.RECOVERY:
-            recovered = State(last, {name: value.detach().clone() for name, value in model.state_dict().items()})
+            recovered = {name: value.detach().clone() for name, value in model.state_dict().items()}
         encoding = item.encode(encoding, model)
         seconds[_SECONDS[item.stage]] += time.perf_counter() - begun
     model = bake(model).requires_grad_(False).eval()
     return Compressed(model, encoding, count(model, workload.example), seconds, recovered)
 
 
-def _context(techniques: list[Technique], workload: Workload, seed: int, last: int, done: int) -> Context:
-    from autoshrink.models.recovery import RUNGS
-
+def _context(techniques: list[Technique], workload: Workload, seed: int, rung: Rung | None) -> Context:
     recovery = next((found for item in techniques if (found := item.recovery()) is not None), None)
-    if recovery is None:
+    if recovery is None or rung is None:
         return Context(workload, None, seed)
-    rounds = tuple((workload.reduced(rung.share, seed), rung.of(recovery)) for rung in RUNGS[done:last])
-    return Context(workload.reduced(RUNGS[last - 1].share, seed), recovery, seed, rounds)
+    return Context(workload.reduced(rung.share, seed), recovery, seed, rung)
