@@ -63,8 +63,8 @@ def accepts(encoding: object) -> str:
     return ""
 
 
-def simulate(recipe: Recipe, rungs: int) -> dict[str, float]:
-    """Foretell accuracy, latency and size of a recipe after some rungs of its recovery."""
+def simulate(recipe: Recipe, rung: int) -> dict[str, float]:
+    """Foretell accuracy, latency and size of a recipe after a rung of its recovery."""
     noise = random.Random(recipe.key)
     settings = {step.kind: step.params for step in recipe.steps}
     latency, size, loss = _ORIGINAL["latency"], _ORIGINAL["size"], 0.0
@@ -88,7 +88,7 @@ def simulate(recipe: Recipe, rungs: int) -> dict[str, float]:
         size *= bits / 32
     if "distillation" in settings:
         alpha = float(str(settings["distillation"]["alpha"]))
-        loss *= 1 - rungs / len(RUNGS) * 0.8 * math.exp(-8 * (alpha - 0.65) ** 2)
+        loss *= 1 - rung / len(RUNGS) * 0.8 * math.exp(-8 * (alpha - 0.65) ** 2)
     accuracy = _ORIGINAL["accuracy"] - loss + noise.gauss(0, 0.001)
     return {"accuracy": accuracy, "latency": latency * noise.gauss(1, 0.01), "size": round(size)}
 
@@ -113,8 +113,8 @@ class Instant:
     def sensitivity(self) -> _Done:
         return _Done(Answer("done", NO_TABLE))
 
-    def compress(self, recipe: Recipe, rungs: int | None = None, start: tuple[int, bytes] | None = None) -> _Done:
-        return _Done(Answer("done", _compressed(recipe, rungs, 0.0)))
+    def compress(self, recipe: Recipe, rung: int | None = None, known: bytes | None = None) -> _Done:
+        return _Done(Answer("done", _compressed(recipe, rung, 0.0)))
 
     def measure(
         self,
@@ -171,13 +171,11 @@ class Sleeping(Pool):
     def sensitivity(self) -> Any:
         return self._send(self._nap, 0.0, NO_TABLE)
 
-    def compress(self, recipe: Recipe, rungs: int | None = None, start: tuple[int, bytes] | None = None) -> Any:
-        begun = start[0] if start else 0
-        done = len(RUNGS) if rungs is None else rungs
-        trained = sum(rung.share * rung.epochs for rung in RUNGS[begun:done])
-        whole = sum(rung.share * rung.epochs for rung in RUNGS)
-        seconds = SECONDS["shape"] if done == 0 else SECONDS["train"] * trained / whole
-        return self._send(self._nap, seconds, _compressed(recipe, rungs, seconds))
+    def compress(self, recipe: Recipe, rung: int | None = None, known: bytes | None = None) -> Any:
+        shape_only = rung == 0 or known is not None
+        length = RUNGS[-1 if rung is None else rung - 1]
+        seconds = SECONDS["shape"] if shape_only else SECONDS["train"] * length.share * length.epochs
+        return self._send(self._nap, seconds, _compressed(recipe, rung, seconds))
 
     def measure(
         self,
@@ -219,8 +217,8 @@ def cluster(workers: int, device: str) -> Iterator[str]:
     nodes.shutdown()
 
 
-def _compressed(recipe: Recipe, rungs: int | None, seconds: float) -> Compressed:
-    done = len(RUNGS) if rungs is None else rungs
+def _compressed(recipe: Recipe, rung: int | None, seconds: float) -> Compressed:
+    done = len(RUNGS) if rung is None else rung
     content = json.dumps(simulate(recipe, done)).encode()
     artifact = Artifact(
         key=content_key([recipe.key, done]),

@@ -144,7 +144,7 @@ def test_it_says_what_the_space_can_reach_before_it_searches(first: tuple[Finish
 
 def test_a_structure_is_trained_once(first: tuple[Finished, Stages]) -> None:
     store = first[0].store
-    kept = sorted(path.name for path in (store.folder.parent / ".cache").glob("*/weights/*-2.safetensors"))
+    kept = sorted(path.name for path in (store.folder.parent / ".cache").glob("*/weights/*.safetensors"))
     trained = {until(c.recipe, Stage.RECOVERY).key for c in store.candidates()[1:] if c.outcome == "measured"}
     assert {name.split("-")[0] for name in kept} == trained
     assert len(trained) < sum(c.outcome == "measured" for c in store.candidates()[1:])

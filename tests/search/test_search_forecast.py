@@ -18,8 +18,8 @@ def forecast() -> Forecast:
     return Forecast(1.0, Clues(2, 0.95, FACTS, 1e5))
 
 
-def clues(accuracy: float | None, rungs: int = 0, shrunk: float = 2.0) -> Clues:
-    return Clues(rungs, accuracy, {name: value / shrunk for name, value in FACTS.items()}, 1e5 / shrunk)
+def clues(accuracy: float | None, rung: int = 0, shrunk: float = 2.0) -> Clues:
+    return Clues(rung, accuracy, {name: value / shrunk for name, value in FACTS.items()}, 1e5 / shrunk)
 
 
 def taught(count: int, spread: float = 0.0) -> Forecast:
@@ -62,7 +62,7 @@ def test_its_best_covers_nineteen_of_twenty() -> None:
 
 def test_rungs_are_learned_by_themselves() -> None:
     learned = taught(30)
-    assert learned.of(clues(0.8, rungs=1)).best > learned.of(clues(0.8)).best
+    assert learned.of(clues(0.8, rung=1)).best > learned.of(clues(0.8)).best
 
 
 @given(st.floats(0, 1), st.floats(0, 1), st.integers(0, 30))

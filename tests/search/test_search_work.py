@@ -9,7 +9,6 @@ import pytest
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from autoshrink.core import Recipe, Setting, Source, Target
-from autoshrink.models.recovery import RUNGS
 from autoshrink.search.work import Compressed, compress_recipe, measure_artifact
 
 MODEL = """\
@@ -76,7 +75,7 @@ def made(target: Target, *settings: dict[str, object], **how: object) -> Compres
 
 
 def test_costs_are_known_without_a_gradient_step(target: Target, steps: list[int], tmp_path: Path) -> None:
-    untrained = made(target, *EVERYTHING, rungs=0)
+    untrained = made(target, *EVERYTHING, rung=0)
     assert steps[0] == 0
     assert untrained.recovered is None
     recovered = made(target, *EVERYTHING)
@@ -89,7 +88,7 @@ def test_costs_are_known_without_a_gradient_step(target: Target, steps: list[int
 
 def test_other_shapes_and_formats_are_other_structures(target: Target) -> None:
     variants = [
-        made(target, *settings, rungs=0).artifact.structure
+        made(target, *settings, rung=0).artifact.structure
         for settings in (
             [],
             [{"kind": "channel_pruning", "ratio": 0.5}],
@@ -102,16 +101,13 @@ def test_other_shapes_and_formats_are_other_structures(target: Target) -> None:
     assert variants[2] == made(target, {"kind": "quantization", "calibration": "percentile"}).artifact.structure
 
 
-def test_a_training_goes_on_where_it_stopped(target: Target, steps: list[int], tmp_path: Path) -> None:
-    whole = made(target, *EVERYTHING[:4], scratch=tmp_path)
+def test_a_short_recovery_is_a_look_and_changes_nothing(target: Target, steps: list[int], tmp_path: Path) -> None:
+    whole = made(target, *EVERYTHING[:4])
     all_steps, steps[0] = steps[0], 0
-    short = made(target, *EVERYTHING[:4], rungs=1, scratch=tmp_path)
-    short_steps, steps[0] = steps[0], 0
-    assert short.recovered is not None
-    rest = made(target, *EVERYTHING[:4], rungs=2, start=(1, short.recovered), scratch=tmp_path)
-    assert 0 < short_steps < all_steps / 2
-    assert short_steps + steps[0] == all_steps
-    assert rest.artifact.key == whole.artifact.key
+    short = made(target, *EVERYTHING[:4], rung=1, scratch=tmp_path)
+    assert 0 < steps[0] < all_steps / 2
+    assert short.artifact.key != whole.artifact.key
+    assert made(target, *EVERYTHING[:4], rung=2, scratch=tmp_path).artifact.key == whole.artifact.key
 
 
 def test_five_encodings_of_one_structure_train_once(target: Target, steps: list[int]) -> None:
@@ -126,7 +122,7 @@ def test_five_encodings_of_one_structure_train_once(target: Target, steps: list[
         {"kind": "quantization", "scheme": "weight_only", "weight_bits": 4},
         {"kind": "quantization", "weight_bits": 16},
     ):
-        again = made(target, *shared, encoding, start=(len(RUNGS), first.recovered))
+        again = made(target, *shared, encoding, known=first.recovered)
         assert steps[0] == 0
         assert again.artifact.key == made(target, *shared, encoding).artifact.key
         steps[0] = 0
