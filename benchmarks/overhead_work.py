@@ -102,19 +102,20 @@ NO_TABLE = Sensitivity(workload="", seed=0, measure="kl_divergence", base_loss=0
 """What the layers of no model bear."""
 
 
-class Instant:
-    """A pool whose workers answer at once."""
-
-    devices = 8
+class _Simulated:
+    """What a pool is asked for, as if workers had done it."""
 
     def warm_up(self) -> None:
         """Nothing has to be loaded."""
 
-    def sensitivity(self) -> _Done:
-        return _Done(Answer("done", NO_TABLE))
+    def sensitivity(self) -> Any:
+        return self._send(0.0, NO_TABLE)
 
-    def compress(self, recipe: Recipe, rung: int | None = None, known: bytes | None = None) -> _Done:
-        return _Done(Answer("done", _compressed(recipe, rung, 0.0)))
+    def compress(self, recipe: Recipe, rung: int | None = None, known: bytes | None = None) -> Any:
+        shape_only = rung == 0 or known is not None
+        length = RUNGS[-1 if rung is None else rung - 1]
+        seconds = SECONDS["shape"] if shape_only else SECONDS["train"] * length.share * length.epochs
+        return self._send(seconds, _compressed(recipe, rung, seconds))
 
     def measure(
         self,
@@ -124,14 +125,27 @@ class Instant:
         splits: Collection[str] = ("validation",),
         wants: Collection[str] = tuple(COSTS),
         effort: str = "full",
-    ) -> _Done:
-        return _Done(Answer("done", _measured(made, splits, wants, 0.0)))
+    ) -> Any:
+        seconds = 0.0 if "test" in splits else SECONDS["cost" if wants else "score"]
+        return self._send(seconds, _measured(made, splits, wants, seconds), on_device=bool(wants))
+
+    def _send(self, seconds: float, result: Compressed | Measured | Sensitivity, *, on_device: bool = False) -> Any:
+        raise NotImplementedError
+
+
+class Instant(_Simulated):
+    """A pool whose workers answer at once."""
+
+    devices = 8
 
     def wait(self, running: list[_Done], timeout: float) -> list[_Done]:
         return running[:1]
 
     def take(self, ended: _Done) -> Answer:
         return ended.answer
+
+    def _send(self, seconds: float, result: Compressed | Measured | Sensitivity, *, on_device: bool = False) -> _Done:
+        return _Done(Answer("done", result))
 
 
 @dataclass
@@ -145,7 +159,7 @@ class Naps:
         return sum(max(0.0, min(stop, end) - max(start, begin)) for start, stop in self.spans)
 
 
-class Sleeping(Pool):
+class Sleeping(_Simulated, Pool):
     """Ray's workers, asleep for as long as the work would take; they import nothing of ours."""
 
     def __init__(self, target: Target, workers: int, address: str) -> None:
@@ -165,31 +179,6 @@ class Sleeping(Pool):
         """Start the workers' processes."""
         ray.get([self._nap.remote(2.0) for _ in range(workers)])
 
-    def warm_up(self) -> None:
-        """Nothing has to be loaded."""
-
-    def sensitivity(self) -> Any:
-        return self._send(self._nap, 0.0, NO_TABLE)
-
-    def compress(self, recipe: Recipe, rung: int | None = None, known: bytes | None = None) -> Any:
-        shape_only = rung == 0 or known is not None
-        length = RUNGS[-1 if rung is None else rung - 1]
-        seconds = SECONDS["shape"] if shape_only else SECONDS["train"] * length.share * length.epochs
-        return self._send(self._nap, seconds, _compressed(recipe, rung, seconds))
-
-    def measure(
-        self,
-        made: Compressed,
-        reference: Compressed | None = None,
-        original: Measurement | None = None,
-        splits: Collection[str] = ("validation",),
-        wants: Collection[str] = tuple(COSTS),
-        effort: str = "full",
-    ) -> Any:
-        seconds = 0.0 if "test" in splits else SECONDS["cost" if wants else "score"]
-        task = self._nap.options(resources=self._alone if wants else {})
-        return self._send(task, seconds, _measured(made, splits, wants, seconds))
-
     def take(self, ended: Any) -> Answer:
         self.naps.spans.append(ray.get(ended))
         return self._answers.pop(ended)
@@ -199,7 +188,8 @@ class Sleeping(Pool):
         for ref in list(self._answers):
             self.take(ref)
 
-    def _send(self, task: Any, seconds: float, result: Compressed | Measured | Sensitivity) -> Any:
+    def _send(self, seconds: float, result: Compressed | Measured | Sensitivity, *, on_device: bool = False) -> Any:
+        task = self._nap.options(resources=self._alone if on_device else {})
         ref = task.remote(seconds * self._chance.uniform(1 - _SPREAD, 1 + _SPREAD))
         self._answers[ref] = Answer("done", result)
         return ref

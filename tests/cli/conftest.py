@@ -1,4 +1,4 @@
-"""A small project of a user's: a model, its data and a target, in a folder of its own."""
+"""A fresh copy of the small project, and what changes it."""
 
 from __future__ import annotations
 
@@ -6,72 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-MODEL = """\
-import torch
-from torch import nn
-
-def build():
-    torch.manual_seed(0)
-    return nn.Sequential(nn.Flatten(), nn.Linear(64, 48), nn.ReLU(), nn.Linear(48, 32), nn.ReLU(), nn.Linear(32, 10))
-"""
-
-DATA = """\
-import numpy as np
-from sklearn.datasets import load_digits
-
-def splits():
-    digits = load_digits()
-    x, y = (digits.images / 16).astype("float32"), digits.target
-    return {"train": (x[:900], y[:900]), "validation": (x[900:1300], y[900:1300]), "test": (x[1300:], y[1300:])}
-"""
-
-TARGET = """\
-model: model.py:build
-weights: weights.safetensors
-data: data.py:splits
-metric: accuracy
-accuracy: {max_drop: 0.05}
-hardware: cpu
-budget: {latency: 5 ms, size: 1 MB}
-search:
-  space:
-    steps:
-      - {kind: channel_pruning, optional: true, ratio: {low: 0.1, high: 0.8}}
-      - {kind: distillation, temperature: {low: 1, high: 8, log: true}, alpha: {low: 0.1, high: 0.9}, epochs: 2}
-      - {kind: quantization, weight_bits: [32, 8], scheme: static}
-  candidates: 6
-  workers: 2
-"""
-
-TRAIN = """\
-import torch, safetensors.torch
-from model import build
-from data import splits
-
-x, y = (torch.as_tensor(part) for part in splits()["train"])
-model = build()
-optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
-for step in range(150):
-    loss = torch.nn.functional.cross_entropy(model(x), y)
-    optimizer.zero_grad(); loss.backward(); optimizer.step()
-safetensors.torch.save_file(model.state_dict(), "weights.safetensors")
-"""
-
-
-@pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The project with trained weights, to be copied."""
-    import subprocess
-    import sys
-
-    folder = tmp_path_factory.mktemp("trained")
-    (folder / "model.py").write_text(MODEL)
-    (folder / "data.py").write_text(DATA)
-    (folder / "target.yaml").write_text(TARGET)
-    (folder / "train.py").write_text(TRAIN)
-    subprocess.run([sys.executable, "train.py"], cwd=folder, check=True)
-    return folder
 
 
 @pytest.fixture
