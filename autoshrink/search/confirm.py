@@ -5,20 +5,26 @@ from __future__ import annotations
 from autoshrink.core import Candidate, Front, Recipe
 from autoshrink.search.session import Session
 from autoshrink.search.work import Compressed
+from autoshrink.search.workers import Work
 
-__all__ = ["confirm_front", "measure_original"]
+__all__ = ["ask_original", "confirm_front", "measure_original"]
 
 
-def measure_original(session: Session) -> Compressed:
-    """Export and measure the original model, unless an earlier sitting did.
+def ask_original(session: Session) -> Work | None:
+    """Have the original model exported, unless an earlier sitting did."""
+    return session.pool.compress(Recipe()) if session.tally is None else None
+
+
+def measure_original(session: Session, asked: Work | None) -> Compressed:
+    """Measure the original model, unless an earlier sitting did.
 
     Returns:
         Its artifact, the reference that every candidate is timed in turn with.
     """
     session.show("measuring the original model")
-    if session.tally is not None:
+    if asked is None:
         return session.stored(session.original)
-    made: Compressed = session.result(session.pool.compress(Recipe()), "the original model can't be exported")
+    made: Compressed = session.result(asked, "the original model can't be exported")
     measured = session.on_device(lambda: session.pool.measure(made))
     seconds = {**made.seconds, **measured.seconds}
     session.clock.add(seconds)

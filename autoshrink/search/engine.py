@@ -17,9 +17,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from autoshrink.core import Candidate, Encoding, Front, Limits
-from autoshrink.search.confirm import confirm_front, measure_original
+from autoshrink.search.confirm import ask_original, confirm_front, measure_original
 from autoshrink.search.exploration import Exploration
-from autoshrink.search.reach import Reach, measure_reach
+from autoshrink.search.reach import Corners, Reach
 from autoshrink.search.report import limits_for
 from autoshrink.search.session import Session
 
@@ -34,15 +34,16 @@ def search(session: Session, accepts: Callable[[Encoding], str]) -> Front:
         DeviceError: the device is gone; the search can be resumed.
         AutoshrinkError: the first five candidates or ten in a row failed.
     """
+    original = ask_original(session)
+    corners = Corners(session, accepts)  # built beside the original, while the first worker is busy with it
     session.pool.warm_up()
-    reference = measure_original(session)
+    reference = measure_original(session, original)
     limits = limits_for(session.target, session.original)  # a floor above the original's accuracy ends here
     session.tracking.start(session.store.read_json("hardware.json"), session.original)
-    asked = session.ask_sensitivity()
-    reach = measure_reach(session, accepts, reference, limits)
+    reach = corners.measure(reference, limits)
     if reach.impossible(limits):
         return _nothing_in_reach(session, reach, limits)
-    Exploration(session, accepts, reference, asked).run()
+    Exploration(session, accepts, reference).run()
     return confirm_front(session, reference)
 
 

@@ -23,6 +23,9 @@ __all__ = ["Exploration"]
 
 _WAITING = 2
 """Candidates for each worker whose costs are known when the best of them is trained."""
+_BEFORE_LAYERS = 6
+"""Candidates that are tried before the layers are looked at, which takes a worker as long as some of them: what is good
+for any model comes first, and a short search has a front by then."""
 
 
 class Exploration:
@@ -33,7 +36,6 @@ class Exploration:
         session: Session,
         accepts: Callable[[Encoding], str],
         reference: work.Compressed,
-        sensitivity: Sensitivity | Work,
     ) -> None:
         """Begin or resume.
 
@@ -41,7 +43,6 @@ class Exploration:
             session: the search.
             accepts: says which encodings backend and device execute.
             reference: the original's artifact, timed in turn with every candidate.
-            sensitivity: what the layers bear, or the work that finds it out beside the first candidates.
         """
         self._session = session
         self._reference = reference
@@ -60,10 +61,11 @@ class Exploration:
         with session.clock.engine():
             self._proposals = Proposals(session, accepts, self._limits, PRESETS)
         self._awaited: list[Work] = []
-        if isinstance(sensitivity, Sensitivity):
-            self._take_sensitivity(sensitivity)
-        else:
-            self._awaited.append(sensitivity)
+        """What the layers bear."""
+        table = session.reuse.sensitivity()
+        self._asks_layers = table is None
+        if table is not None:
+            self._take_sensitivity(table)
 
     def run(self) -> None:
         """Ask, hand out, and land what comes back, until the count or the time is reached."""
@@ -98,6 +100,10 @@ class Exploration:
         with self._session.clock.engine():
             if not self._in_time:
                 return False
+            if self._asks_layers and self._session.tried >= _BEFORE_LAYERS:
+                self._asks_layers = False
+                self._awaited.append(self._session.pool.sensitivity())
+                return True
             measuring = sum(step == "cost" for _, step in self._running.values())
             if self._shaped and measuring < self._session.pool.devices:
                 self._hand_out(self._shaped.pop(0), "cost")
@@ -115,6 +121,10 @@ class Exploration:
             return False
         flight = Flight(max([self._session.last, *self._flights]) + 1, draw)
         self._flights[flight.id] = flight
+        earlier = self._session.reuse.finished(flight.recipe.key, self._session.store)
+        if earlier is not None:
+            self._finish_measured(flight, earlier.model_copy(update={"id": flight.id}))
+            return True
         sketch = self._session.reuse.sketch(flight.skeleton) if flight.recovers else None
         if sketch is not None:
             self._cost_known(flight, sketch)
@@ -226,12 +236,10 @@ class Exploration:
         self._session.reuse.keep_sketch(flight.skeleton, sketch)
         if flight.recovers:
             self._keep_untrained(flight, figures)
-            if self._funnel.good(figures):
-                self._proposals.strengthen(flight.draw, stronger=True)  # it will be better still when it is trained
             self._cost_known(flight, sketch)
         else:
             flight.know(sketch)
-            self._finish_measured(flight, figures)
+            self._finish_measured(flight, self._record(flight, figures))
 
     def _keep_untrained(self, flight: Flight, figures: work.Measured) -> None:
         """Keep what was built for its costs, where it is good enough as it is and the space has it without recovery."""
@@ -249,6 +257,8 @@ class Exploration:
             self._finish(flight, flight.candidate("stopped", f"before any training: {reason}"), stronger=True)
         else:
             self._ready.append(flight)
+            if self._session.tally is not None and self._funnel.good_untrained(flight, self._session.tally):
+                self._proposals.strengthen(flight.draw, stronger=True)  # it will be better still when it is trained
 
     def _keep_training(self, flight: Flight, made: work.Compressed) -> None:
         flight.made = made
@@ -268,12 +278,14 @@ class Exploration:
             return
         self._funnel.learn(flight)
         figures = flight.figures(measured, self._session.reuse.alike(made.artifact.structure))
-        self._finish_measured(flight, figures)
+        self._finish_measured(flight, self._record(flight, figures))
 
-    def _finish_measured(self, flight: Flight, figures: work.Measured) -> None:
-        candidate = self._session.record(flight.id, flight.recipe, flight.built, figures, flight.seconds)
-        good = self._funnel.good(figures)
-        self._finish(flight, candidate, stronger=good if good or self._funnel.low(figures) else None)
+    def _record(self, flight: Flight, figures: work.Measured) -> Candidate:
+        return self._session.record(flight.id, flight.recipe, flight.built, figures, flight.seconds)
+
+    def _finish_measured(self, flight: Flight, candidate: Candidate) -> None:
+        broken = self._limits.excess(candidate)
+        self._finish(flight, candidate, stronger=None if broken and "accuracy" not in broken else not broken)
 
     def _finish(self, flight: Flight, candidate: Candidate, *, stronger: bool | None = None) -> None:
         del self._flights[flight.id]

@@ -53,6 +53,12 @@ class Funnel:
             return ""
         return f"{_known(flight)} to end at {expected.value:.4g}: candidate {better.id} is better in everything"
 
+    def good_untrained(self, flight: Flight, tally: Tally) -> bool:
+        """Whether a candidate would be on the front as it is, before any training."""
+        if flight.accuracy is None or flight.accuracy < self._limits.floor:
+            return False
+        return tally.surpassed(self._point(flight, flight.accuracy, best=False)) is None
+
     def below(self, flight: Flight) -> bool:
         """Whether even the best that is foretold is below the floor."""
         return self.expected(flight).best < self._limits.floor
@@ -75,11 +81,6 @@ class Funnel:
     def good(self, figures: Measured) -> bool:
         """Whether an artifact keeps every limit."""
         return not self._limits.excess(_imagined(figures.measurement.metrics, figures.accuracy.validation))
-
-    def low(self, figures: Measured) -> bool:
-        """Whether an artifact's accuracy is below the floor."""
-        accuracy = figures.accuracy.validation
-        return accuracy is not None and accuracy < self._limits.floor
 
     def rung(self, flight: Flight) -> int:
         """Choose what to train next: a short recovery first, where the whole one takes much longer than a look."""

@@ -14,7 +14,7 @@ from autoshrink.search.session import Session
 from autoshrink.search.workers import Work
 from autoshrink.techniques.base import Accepts
 
-__all__ = ["Reach", "measure_reach"]
+__all__ = ["Corners", "Reach"]
 
 _FIRST = 2
 """Corners that are always measured; the others only while a limit has not been reached."""
@@ -46,51 +46,76 @@ class Reach(Frozen):
         )
 
 
-def measure_reach(session: Session, accepts: Accepts, reference: work.Compressed, limits: Limits) -> Reach:
-    """Measure corners of the space until every limit is reached by one of them, or there are no more.
+class Corners:
+    """The corners of a search's space: shapes are asked for at once, and measured when the original is known."""
 
-    No gradient step is taken. What can't be built or measured is no corner. A resumed search knows it already.
-    """
-    kept = session.store.read_json("reach.json")
-    reach = Reach.model_validate(kept) if kept else _measure(session, accepts, reference, limits)
-    session.store.write_json("reach.json", reach.model_dump(mode="json"))
-    session.reach = reach.to_words()
-    return reach
+    def __init__(self, session: Session, accepts: Accepts) -> None:
+        self._session = session
+        self._waiting = corners(session.target.search.space, accepts)
+        self._shaping: dict[Work, Recipe] = {}
+        self._measuring: dict[Work, tuple[Recipe, work.Compressed]] = {}
+        self._found: list[tuple[Recipe, Measurement]] = []
+        self._known: Reach | None = None
+        if kept := session.store.read_json("reach.json"):
+            self._known = Reach.model_validate(kept)
+        else:
+            for _ in range(_FIRST):
+                self._ask()
 
+    def measure(self, reference: work.Compressed, limits: Limits) -> Reach:
+        """Measure corners until every limit is reached by one of them, or there are no more.
 
-def _measure(session: Session, accepts: Accepts, reference: work.Compressed, limits: Limits) -> Reach:
-    session.show("measuring what the space can reach")
-    begun = time.monotonic()
-    space, original = session.target.search.space, session.original
-    waiting = corners(space, accepts)
-    reach = _reach([], original)
-    shaping: dict[Work, Recipe] = {}
-    measuring: dict[Work, tuple[Recipe, work.Compressed]] = {}
-    found: list[tuple[Recipe, Measurement]] = []
-    while True:
-        late = time.monotonic() - begun > _SECONDS
-        enough = len(found) >= _FIRST and (late or not reach.impossible(limits))
-        while not enough and len(shaping) + len(measuring) < session.target.search.workers:
-            recipe = next(waiting, None)
-            if recipe is None:
-                break
-            shaping[session.pool.compress(recipe, 0)] = recipe
-        if not shaping and not measuring:
-            return reach
-        for ended in session.pool.wait([*shaping, *measuring], timeout=1.0):
-            answer = session.pool.take(ended)
-            if ended in measuring:
-                recipe, made = measuring.pop(ended)
-                if answer.kind == "done":
-                    _keep(session, recipe, made, answer.result)
-                    found.append((recipe, answer.result.measurement))
-                    reach = _reach(found, original)
-            else:
-                recipe = shaping.pop(ended)
-                if answer.kind == "done" and not enough:
-                    asked = session.pool.measure(answer.result, reference, original.measurement, effort="quick")
-                    measuring[asked] = recipe, answer.result
-        session.show()
+        No gradient step is taken. What can't be built or measured is no corner. A resumed search knows it already, and
+        what an earlier search measured is not measured again.
+        """
+        session = self._session
+        reach = self._known or self._measure(reference, limits)
+        session.store.write_json("reach.json", reach.model_dump(mode="json"))
+        session.reach = reach.to_words()
+        return reach
+
+    def _ask(self) -> bool:
+        """Look the next corner up, or have it built; False where there is none."""
+        recipe = next(self._waiting, None)
+        if recipe is None:
+            return False
+        known = self._session.reuse.sketch(recipe.key)
+        if known is not None:
+            self._found.append((recipe, known.measurement))
+        else:
+            self._shaping[self._session.pool.compress(recipe, 0)] = recipe
+        return True
+
+    def _measure(self, reference: work.Compressed, limits: Limits) -> Reach:
+        session = self._session
+        session.show("measuring what the space can reach")
+        begun = time.monotonic()
+        while True:
+            reach = _reach(self._found, session.original)
+            late = time.monotonic() - begun > _SECONDS
+            enough = len(self._found) >= _FIRST and (late or not reach.impossible(limits))
+            running = [*self._shaping, *self._measuring]
+            short = len(self._found) + len(running) < _FIRST or (len(self._found) >= _FIRST and not enough)
+            if short and len(running) < session.target.search.workers and self._ask():
+                continue
+            if not running:
+                return reach
+            for ended in session.pool.wait(running, timeout=1.0):
+                self._take(ended, reference, enough=enough)
+            session.show()
+
+    def _take(self, ended: Work, reference: work.Compressed, *, enough: bool) -> None:
+        pool, answer = self._session.pool, self._session.pool.take(ended)
+        if ended in self._measuring:
+            recipe, made = self._measuring.pop(ended)
+            if answer.kind == "done":
+                _keep(self._session, recipe, made, answer.result)
+                self._found.append((recipe, answer.result.measurement))
+        else:
+            recipe = self._shaping.pop(ended)
+            if answer.kind == "done" and not enough:
+                asked = pool.measure(answer.result, reference, self._session.original.measurement, effort="quick")
+                self._measuring[asked] = recipe, answer.result
 
 
 def _keep(session: Session, recipe: Recipe, made: work.Compressed, measured: work.Measured) -> None:

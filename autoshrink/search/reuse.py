@@ -10,9 +10,11 @@ from autoshrink.core.documents import Frozen
 from autoshrink.core.recipe import Scalar
 from autoshrink.search.cache import Cache
 from autoshrink.search.flight import Sketch
+from autoshrink.search.store import Store
 
 __all__ = ["Result", "Reuse"]
 
+_EARLIER = "an earlier search of this model on this device"
 _MOST = 1000
 """Of the latest results so many are looked at."""
 
@@ -73,11 +75,27 @@ class Reuse:
         """Keep the sensitivity table of the model."""
         self._cache.keep("sensitivity", f"{self._seed}.json", table.model_dump_json().encode())
 
+    def finished(self, key: str, store: Store) -> Candidate | None:
+        """Take over what an earlier search with the same seed found for a recipe, by its key, with the files.
+
+        Returns:
+            The candidate as that search measured it; None where it, or a file of it, is gone.
+        """
+        kept = self._cache.read("results", self._result(key))
+        candidate = Result.model_validate_json(kept).candidate if kept is not None else None
+        files = store.find_artifact(candidate.artifact) if candidate and candidate.artifact else None
+        if candidate is None or candidate.artifact is None or files is None:
+            return None
+        store.keep_artifact(candidate.artifact.key, files)
+        conditions = {**candidate.measurement.conditions, "measured_by": _EARLIER}
+        measurement = candidate.measurement.model_copy(update={"conditions": conditions})
+        return candidate.model_copy(update={"measurement": measurement, "seconds": {}})
+
     def keep_result(self, params: Mapping[str, Scalar], candidate: Candidate) -> None:
         """Keep a candidate that was measured, as it was before the test split was asked."""
         if candidate.outcome == "measured":
             result = Result(params=dict(params), candidate=candidate)
-            self._cache.keep("results", f"{self._place}-{candidate.key}.json", result.model_dump_json().encode())
+            self._cache.keep("results", self._result(candidate.key), result.model_dump_json().encode())
 
     def best_results(self, target: Target, limits: Limits) -> list[Result]:
         """Choose what to begin with: what was measured on this device and keeps the limits, front after front.
@@ -88,6 +106,9 @@ class Reuse:
         kept = [content for key in keys if (content := self._cache.read("results", key)) is not None]
         results = {number: Result.model_validate_json(content) for number, content in enumerate(kept)}
         return list(islice(_fronts(results, limits, target), target.search.candidates // 2))
+
+    def _result(self, key: str) -> str:
+        return f"{self._place}-{key}-{self._seed}.json"
 
     def _weights(self, prefix: str) -> str:
         return f"{prefix}-{self._seed}.safetensors"

@@ -148,14 +148,8 @@ class Session:
             seconds=seconds,
         )
 
-    def ask_sensitivity(self) -> Sensitivity | Work:
-        """Look up what each layer of the model bears, or have it measured."""
-        return self.reuse.sensitivity() or self.pool.sensitivity()
-
-    def sensitivity(self, asked: Sensitivity | Work) -> Sensitivity:
-        """Wait for what was asked."""
-        if isinstance(asked, Sensitivity):
-            return asked
+    def sensitivity(self, asked: Work) -> Sensitivity:
+        """Wait for what the layers bear, and keep it."""
         table: Sensitivity = self.result(asked, "what the layers bear can't be measured")
         self.reuse.keep_sensitivity(table)
         return table

@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlparse
 
 from pydantic import ValidationError
 
-from autoshrink.core import AutoshrinkError, Candidate, Source, SpecError, Target, nearest
+from autoshrink.core import Artifact, AutoshrinkError, Candidate, Source, SpecError, Target, nearest
 from autoshrink.core.documents import read_yaml
 
 __all__ = ["Store", "latest", "store_root"]
@@ -213,6 +213,15 @@ class Store:
             partial.chmod(0o755)
             partial.rename(place)
         return place
+
+    def find_artifact(self, artifact: Artifact) -> dict[str, bytes] | None:
+        """Read an artifact's files from this search, or from another one beside it; None where nobody has them."""
+        for place in (self.artifacts / artifact.key, *sorted(self.folder.parent.glob(f"*/artifacts/{artifact.key}"))):
+            try:
+                return {name: (place / name).read_bytes() for name in artifact.files}
+            except OSError:
+                continue
+        return None
 
     def write(self, name: str, text: str) -> Path:
         """Write a small file in one step: a reader sees the old text or the new one."""
