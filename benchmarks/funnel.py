@@ -43,7 +43,7 @@ CANDIDATES = {"digits": 40, "fashion_mnist": 20}
 """As many are tried by each; the plain loop needs about five minutes for them on Fashion-MNIST."""
 OTHER_BUDGET = 0.6
 """The second search's limits, as a share of the first's."""
-SECOND = 0.2
+SECOND = 0.15
 """The time that the second search is given, as a share of the first one's; confirming its front comes on top."""
 
 Trace = list[tuple[float, float]]

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import functools
+
 from autoshrink.core import Candidate, Front, Recipe
+from autoshrink.search.report import blind, limits_for
 from autoshrink.search.session import Session
 from autoshrink.search.work import Compressed
 from autoshrink.search.workers import Work
 
 __all__ = ["ask_original", "confirm_front", "measure_original"]
 
+_BOTH = ("validation", "test")
+
 
 def ask_original(session: Session) -> Work | None:
-    """Have the original model exported, unless an earlier sitting did."""
-    return session.pool.compress(Recipe()) if session.tally is None else None
+    """Have the original model exported, unless it was measured earlier, in this search or in another of this model."""
+    if session.tally is None:
+        earlier = session.reuse.finished(Recipe().key, session.store)
+        if earlier is None:
+            return session.pool.compress(Recipe())
+        session.finish(earlier)
+    return None
 
 
 def measure_original(session: Session, asked: Work | None) -> Compressed:
-    """Measure the original model, unless an earlier sitting did.
+    """Measure the original model, unless that was done earlier.
 
     Returns:
         Its artifact, the reference that every candidate is timed in turn with.
@@ -28,32 +38,61 @@ def measure_original(session: Session, asked: Work | None) -> Compressed:
     measured = session.on_device(lambda: session.pool.measure(made))
     seconds = {**made.seconds, **measured.seconds}
     session.clock.add(seconds)
-    session.finish(session.record(0, Recipe(), made, measured, seconds))
+    _keep_original(session, session.record(0, Recipe(), made, measured, seconds))
     return made
 
 
 def confirm_front(session: Session, reference: Compressed) -> Front:
     """Measure the front again with nothing else running, and score it on the test split.
 
-    What breaks a limit then is off the front, and what was behind it is confirmed in its place.
+    What breaks a limit then is off the front, and what was behind it is confirmed in its place. The test split comes
+    first, which takes no quiet device: who fails there need not be timed.
     """
-    _confirm(session, session.original, None)
+    _confirm_original(session)
+    scored: set[int] = set()
     while True:
         front = session.front()
         waiting = [member for member in front.members if member.accuracy.test is None]
         if not waiting:
             return front
-        for number, member in enumerate(waiting):
-            session.show(f"confirming the front ({number + 1} of {len(waiting)})")
-            _confirm(session, member, reference)
+        session.show(f"confirming the front ({len(front.members) - len(waiting)} of {len(front.members)})")
+        unscored = [member for member in waiting if member.id not in scored]
+        if unscored:
+            _take_off(session, unscored)
+            scored |= {member.id for member in unscored}
+        else:
+            _measure(session, waiting[0], reference)
 
 
-def _confirm(session: Session, candidate: Candidate, reference: Compressed | None) -> None:
-    if candidate.accuracy.test is not None:
-        return
-    made = session.stored(candidate)
-    original = session.original.measurement if reference else None
-    splits = ("validation", "test")
-    measured = session.on_device(lambda: session.pool.measure(made, reference, original, splits))
+def _take_off(session: Session, members: list[Candidate]) -> None:
+    """Score candidates on the test split, side by side, and keep the results of those that fail there."""
+    limits = limits_for(session.target, session.original)
+    scores = [functools.partial(session.pool.measure, session.stored(m), splits=_BOTH, wants=()) for m in members]
+    asked = [score() for score in scores]
+    for member, score, running in zip(members, scores, asked, strict=True):
+        measured = session.on_device(score, running)
+        session.clock.add(measured.seconds)
+        scored = member.model_copy(update={"accuracy": measured.accuracy})
+        if "accuracy" in limits.excess(scored):
+            session.finish(scored)
+
+
+def _measure(session: Session, member: Candidate, reference: Compressed) -> None:
+    made, original = session.stored(member), session.original.measurement
+    measured = session.on_device(lambda: session.pool.measure(made, reference, original, _BOTH))
     session.clock.add(measured.seconds)
-    session.finish(session.record(candidate.id, candidate.recipe, made, measured, candidate.seconds))
+    session.finish(session.record(member.id, member.recipe, made, measured, member.seconds))
+
+
+def _confirm_original(session: Session) -> None:
+    original = session.original
+    if original.accuracy.test is None:
+        made = session.stored(original)
+        measured = session.on_device(lambda: session.pool.measure(made, splits=_BOTH))
+        session.clock.add(measured.seconds)
+        _keep_original(session, session.record(0, original.recipe, made, measured, original.seconds))
+
+
+def _keep_original(session: Session, original: Candidate) -> None:
+    session.finish(original)
+    session.reuse.keep_result({}, blind(original))

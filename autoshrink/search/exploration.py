@@ -21,7 +21,7 @@ from autoshrink.techniques.registry import technique, untrained
 
 __all__ = ["Exploration"]
 
-_WAITING = 2
+_WAITING = 1
 """Candidates for each worker whose costs are known when the best of them is trained."""
 _BEFORE_LAYERS = 6
 """Candidates that are tried before the layers are looked at, which takes a worker as long as some of them: what is good

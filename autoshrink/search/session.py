@@ -187,15 +187,20 @@ class Session:
             raise AutoshrinkError(f"{what}:\n{answer.reason}")
         return answer.result
 
-    def on_device(self, ask: Callable[[], Work]) -> work.Measured:
+    def on_device(self, ask: Callable[[], Work], asked: Work | None = None) -> work.Measured:
         """Wait for a measurement that the search can't go on without; a device that fails is asked again.
+
+        Args:
+            ask: hands the work out.
+            asked: the work, where it was handed out already.
 
         Raises:
             DeviceError: it fails every time.
         """
         for attempt in range(1, TRIES + 1):
             try:
-                measured: work.Measured = self.result(ask(), "the artifact can't be run on the device")
+                work_of, asked = asked or ask(), None
+                measured: work.Measured = self.result(work_of, "the artifact can't be run on the device")
                 return measured
             except DeviceError as error:
                 if attempt == TRIES:

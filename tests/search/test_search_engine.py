@@ -63,7 +63,7 @@ def searched(folder: Path, size: str, candidates: int) -> tuple[Finished, Stages
 
 @pytest.fixture(scope="module")
 def first(project: Path) -> tuple[Finished, Stages]:
-    return searched(project, "16 kB", 12)
+    return searched(project, "6 kB", 12)
 
 
 def states(done: Finished) -> dict[str, list[dict[str, Any]]]:
@@ -75,9 +75,9 @@ def states(done: Finished) -> dict[str, list[dict[str, Any]]]:
 
 def test_what_is_over_the_budget_is_stopped_with_its_costs_known(first: tuple[Finished, Stages]) -> None:
     stopped = [c for c in states(first[0]).get("stopped", []) if c["reason"].startswith("before any training")]
-    assert stopped, "float weights of 5,000 numbers don't fit 16 kB"
+    assert stopped, "5,000 weights of 8 bits with the graph don't fit 6 kB"
     for candidate in stopped:
-        assert candidate["metrics"]["size"]["value"] > 16_000
+        assert candidate["metrics"]["size"]["value"] > 6_000
         assert candidate["accuracy"] == {"validation": None, "test": None}
         assert candidate["artifact"] is None
         assert "size" in candidate["reason"]
@@ -92,7 +92,7 @@ def test_every_candidate_is_accounted_for_and_the_front_keeps_the_limits(first: 
     assert document["confirmed"]
     for candidate in document["candidates"]:
         if candidate["id"] in document["front"]:
-            assert candidate["metrics"]["size"]["high"] <= 16_000
+            assert candidate["metrics"]["size"]["high"] <= 6_000
             assert candidate["accuracy"]["test"] is not None
     assert set(document["seconds"]) >= {"total", "train", "export", "measure", "engine"}
     assert document["seconds"]["engine"] < document["seconds"]["total"]
@@ -103,7 +103,7 @@ def test_it_says_what_the_space_can_reach_before_it_searches(first: tuple[Finish
     names = [progress.stage for progress in stages.seen]
     assert names.index("measuring what the space can reach") < names.index("searching")
     reach = json.loads((done.store.folder / "reach.json").read_text())
-    assert reach["least"]["size"]["value"] < 16_000 < reach["most"]["size"]["value"]
+    assert reach["least"]["size"]["value"] < 6_000 < reach["most"]["size"]["value"]
     assert next(progress for progress in stages.seen if progress.stage == "searching").reach.startswith("latency")
 
 
@@ -117,7 +117,7 @@ def test_a_structure_is_trained_once(first: tuple[Finished, Stages]) -> None:
 
 def test_another_budget_begins_with_what_is_known(project: Path, first: tuple[Finished, Stages]) -> None:
     before = {c.key: c for c in first[0].store.candidates()[1:] if c.outcome == "measured"}
-    again, _ = searched(project, "12 kB", 8)
+    again, _ = searched(project, "4 kB", 8)
     taken_over = [c for c in again.store.candidates()[1:] if c.key in before]
     assert taken_over
     for candidate in taken_over:
@@ -127,7 +127,7 @@ def test_another_budget_begins_with_what_is_known(project: Path, first: tuple[Fi
             assert candidate.artifact.key == before[candidate.key].artifact.key  # type: ignore[union-attr]
     front = [c for c in again.document["candidates"] if c["state"] == "front"]
     assert front
-    assert all(c["metrics"]["size"]["value"] <= 12_000 for c in front)
+    assert all(c["metrics"]["size"]["value"] <= 4_000 for c in front)
 
 
 def test_a_budget_that_nothing_meets_ends_before_any_training(project: Path) -> None:
