@@ -39,7 +39,7 @@ from autoshrink.search.workers import Pool, Work
 from autoshrink.service.run import check, run
 from autoshrink.techniques.registry import draw
 
-CANDIDATES = {"digits": 40, "fashion_mnist": 20}
+CANDIDATES = {"digits": 40, "fashion_mnist": 16}
 """As many are tried by each; the plain loop needs about five minutes for them on Fashion-MNIST."""
 OTHER_BUDGET = 0.6
 """The second search's limits, as a share of the first's."""

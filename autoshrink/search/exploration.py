@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from autoshrink.core import AutoshrinkError, Candidate, DeviceError, Encoding, Sensitivity, SpecError
+from autoshrink.core import AutoshrinkError, Candidate, DeviceError, Encoding, Sensitivity, SpecError, Tally
 from autoshrink.models.recovery import RUNGS
 from autoshrink.search import work
 from autoshrink.search.flight import Flight, Sketch, Step
@@ -21,8 +21,8 @@ from autoshrink.techniques.registry import technique, untrained
 
 __all__ = ["Exploration"]
 
-_WAITING = 1
-"""Candidates for each worker whose costs are known when the best of them is trained."""
+_WAITING = 2
+"""Candidates for each worker whose costs are known when the best of them is trained, if none is foretold to be good."""
 _BEFORE_LAYERS = 6
 """Candidates that are tried before the layers are looked at, which takes a worker as long as some of them: what is good
 for any model comes first, and a short search has a front by then."""
@@ -89,6 +89,12 @@ class Exploration:
             self._proposals.add(presets_from(table, self._session.target.search.space))
 
     @property
+    def _tally(self) -> Tally:
+        if self._session.tally is None:
+            raise RuntimeError("nothing is explored before the original is measured")
+        return self._session.tally
+
+    @property
     def _in_time(self) -> bool:
         time = self._session.target.search.time
         return time is None or self._session.clock.elapsed < time
@@ -109,9 +115,15 @@ class Exploration:
                 self._hand_out(self._shaped.pop(0), "cost")
                 return True
             early = len(self._ready) + len(self._shaped) + measuring
-            if early < _WAITING * self._session.target.search.workers and self._draw():
+            best = self._best()
+            promising = best is not None and self._gain(best) > 0
+            if not promising and early < _WAITING * self._session.target.search.workers and self._draw():
                 return True
-            return self._train_best() or self._draw()
+            if best is not None:
+                self._ready.remove(best)
+                self._hand_out(best, "train")
+                return True
+            return self._draw()
 
     def _draw(self) -> bool:
         wanted = self._session.target.search.candidates - self._session.tried - len(self._flights)
@@ -137,24 +149,19 @@ class Exploration:
     def _in_work(self) -> set[str]:
         return {flight.recipe.key for flight in self._flights.values()}
 
-    def _train_best(self) -> bool:
-        """Start the training that is foretold to add most to the front; what is hopeless by now is given up."""
-        tally = self._session.tally
-        if tally is None or not self._ready:
-            return False
+    def _best(self) -> Flight | None:
+        """Choose the training that is foretold to add most to the front; what is hopeless by now is given up."""
         for flight in list(self._ready):
-            if reason := self._funnel.hopeless(flight, tally):
+            if reason := self._funnel.hopeless(flight, self._tally):
                 self._ready.remove(flight)
                 weaker = False if self._funnel.below(flight) else None
                 self._finish(flight, flight.candidate("stopped", reason), stronger=weaker)
         in_training = {flight.prefix for flight, step in self._running.values() if step == "train"}
         free = [flight for flight in self._ready if flight.prefix not in in_training]
-        if not free:
-            return False
-        best = max(free, key=lambda flight: (self._funnel.gain(flight, tally), -flight.id))
-        self._ready.remove(best)
-        self._hand_out(best, "train")
-        return True
+        return max(free, key=lambda flight: (self._gain(flight), -flight.id), default=None)
+
+    def _gain(self, flight: Flight) -> float:
+        return self._funnel.gain(flight, self._tally)
 
     def _hand_out(self, flight: Flight, step: Step) -> None:
         pool, recipe = self._session.pool, flight.recipe
@@ -257,7 +264,7 @@ class Exploration:
             self._finish(flight, flight.candidate("stopped", f"before any training: {reason}"), stronger=True)
         else:
             self._ready.append(flight)
-            if self._session.tally is not None and self._funnel.good_untrained(flight, self._session.tally):
+            if self._funnel.good_untrained(flight, self._tally):
                 self._proposals.strengthen(flight.draw, stronger=True)  # it will be better still when it is trained
 
     def _keep_training(self, flight: Flight, made: work.Compressed) -> None:
@@ -291,9 +298,8 @@ class Exploration:
         del self._flights[flight.id]
         self._session.finish(candidate)
         self._session.reuse.keep_result(flight.draw.params, candidate)
-        tally = self._session.tally
-        on_front = tally is not None and tally.state(candidate.id) == "front"
-        if flight.recovers and on_front:
+        on_front = self._tally.state(candidate.id) == "front"
+        if flight.recovers and candidate.outcome == "measured" and (on_front or self._funnel.near(candidate)):
             self._proposals.vary_format(flight.draw)
         if stronger is not None and (on_front or candidate.outcome == "stopped" or not stronger):
             self._proposals.strengthen(flight.draw, stronger=stronger)

@@ -59,6 +59,11 @@ class Funnel:
             return False
         return tally.surpassed(self._point(flight, flight.accuracy, best=False)) is None
 
+    def near(self, candidate: Candidate) -> bool:
+        """Whether another number format could bring a candidate above the floor that is a little below it."""
+        limits, accuracy = self._limits, candidate.accuracy.validation
+        return accuracy is not None and 0 < limits.floor - accuracy <= 0.1 * (limits.ideal - limits.floor)
+
     def below(self, flight: Flight) -> bool:
         """Whether even the best that is foretold is below the floor."""
         return self.expected(flight).best < self._limits.floor
@@ -83,9 +88,14 @@ class Funnel:
         return not self._limits.excess(_imagined(figures.measurement.metrics, figures.accuracy.validation))
 
     def rung(self, flight: Flight) -> int:
-        """Choose what to train next: a short recovery first, where the whole one takes much longer than a look."""
-        if flight.rung or not self._paces or not self._looks:
+        """Choose what to train next: a short recovery first, where the whole one takes much longer than a look.
+
+        What is good enough untrained needs no look, and as long as nobody knows what a training takes, all others do.
+        """
+        if flight.rung or (flight.accuracy is not None and flight.accuracy >= self._limits.floor):
             return len(RUNGS)
+        if not self._paces or not self._looks:
+            return 1
         whole = statistics.median(self._paces) * flight.clues[-1].facts["macs"]
         return 1 if whole > _PAYS * statistics.median(self._looks) else len(RUNGS)
 
