@@ -44,7 +44,7 @@ class Proposals:
             seed=settings.seed,
             presets=presets,
         )
-        for result in session.reuse.best_results(session.target, limits):
+        for result in reversed(session.reuse.best_results(session.target, limits)):
             self._sampler.recall(result.params, result.candidate.key)
 
     def next(self, in_work: Set[str]) -> Draw | None:

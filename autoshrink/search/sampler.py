@@ -130,13 +130,13 @@ class Sampler:
         self._enqueue_new([self._wished(wishes)])
 
     def recall(self, params: Mapping[str, Scalar], key: str) -> bool:
-        """Have a recipe of an earlier search asked, if this space has it and it was not asked before."""
+        """Have a recipe of an earlier search asked next, if this space has it and it was not asked before."""
         recipe, chosen = self._recalled(params)
-        return recipe.key == key and bool(self._enqueue_new([(recipe, chosen)]))
+        return recipe.key == key and self._put_first(recipe, chosen)
 
     def prefer(self, params: Mapping[str, Scalar]) -> None:
         """Have the recipe asked next that these choices make, if it was not asked before."""
-        self._queue.rotate(self._enqueue_new([self._recalled(params)]))
+        self._put_first(*self._recalled(params))
 
     def siblings(self, draw: Draw) -> int:
         """Have the recipes asked next that equal a draw but for the format of its encoding: they share its weights.
@@ -174,6 +174,16 @@ class Sampler:
         for key, params in new:
             self._unfinished.begin(key, params)
         return len(new)
+
+    def _put_first(self, recipe: Recipe, params: Params) -> bool:
+        waiting = next((item for item in self._queue if item[0] == recipe.key), None)
+        if waiting is not None:
+            self._queue.remove(waiting)
+            self._queue.appendleft(waiting)
+            return True
+        new = bool(self._enqueue_new([(recipe, params)]))
+        self._queue.rotate(new)
+        return new
 
     def _figures(self, candidate: Candidate, limits: Limits) -> tuple[list[float] | None, dict[str, float]]:
         excess = limits.excess(candidate)

@@ -212,3 +212,15 @@ def test_a_lock_that_a_killed_driver_left_holds_nobody(tmp_path: Path) -> None:
     for ending in (".lock", ".lock.rename"):
         Path(f"{tmp_path}/study.journal{ending}").symlink_to(tmp_path / "study.journal")
     assert sampler(tmp_path).ask()
+
+
+def test_what_earlier_searches_found_comes_before_the_presets(tmp_path: Path) -> None:
+    asked = sampler(tmp_path)
+    known = [draw(space("cnn"), preset := Preset(wishes), anything) for wishes in PRESETS[:4]]
+    best = Preset(PRESETS[3])
+    recipe = draw(space("cnn"), best, anything)
+    assert asked.recall(best.chosen, recipe.key)
+    assert not asked.recall(best.chosen, "another space's")
+    assert [asked.ask().recipe.key for _ in range(4)] == [recipe.key, *(item.key for item in known[:3])]
+    assert not asked.recall(best.chosen, recipe.key), "it was asked"
+    assert preset.chosen == best.chosen
