@@ -4,10 +4,11 @@ The funnel, from the cheapest question to the dearest:
 
 1. `reach` measures corners of the space; a budget that none of them meets ends the search before anything is trained.
 2. `exploration` draws recipes, builds shapes and number formats without a gradient step, and measures them: what is
-   over the budget is stopped, with its costs told to the sampler.
+   over the budget is stopped, with its costs told to the sampler. `proposals` decides what is drawn: what earlier
+   searches found, known-good recipes, other strengths and formats of what turned out well, then the sampler's own.
 3. `funnel` and `forecast` foretell where the accuracy of the others will end; those are trained first that would add
    most to the front; a short rung on a coreset comes before the whole recovery where that is dear.
-4. `confirm` measures the front again with nothing else running, and scores it on the test split.
+4. `confirm` scores the front on the test split, and measures it again with nothing else running.
 
 `reuse` keeps costs, weights and results for later searches of the same model.
 """
