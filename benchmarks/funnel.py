@@ -253,16 +253,15 @@ def report(name: str, seeds: dict[int, dict[str, Outcome]]) -> dict[str, Any]:
     lines = []
     medians: dict[str, float] = {}
     for key in wanted:
-        values = [value for value in (found[key] for found in compared.values()) if value is not None]
-        if len(values) == len(compared):
-            medians[key] = statistics.median(values)
+        medians[key] = statistics.median(found[key] or 0.0 for found in compared.values())
         shown = [f"{value:.2f}" if value is not None else "never" for value in (f[key] for f in compared.values())]
-        lines.append([key, f"{medians[key]:.2f}" if key in medians else "none", ", ".join(shown)])
+        lines.append([key, f"{medians[key]:.2f}", ", ".join(shown)])
     note = (
-        "plain loop, random: their time to 95 % of the plain loop's final hypervolume over the engine's (who never got "
+        "plain loop, random: their time to 95 % of the plain loop's final hypervolume over the engine's. Who never got "
         "there counts with the whole time, so at least that; a plain loop that found nothing inside the limits counts "
-        "so too, against the engine's first find). The second search has another budget: its time over the "
-        "first one's, and its hypervolume over that of a search from nothing."
+        "so too, against the engine's first find; where the engine never got there, the median counts it as 0. The "
+        "second search has another budget: its time over the first one's, and its hypervolume over that of a search "
+        "from nothing."
     )
     print_table(f"{name}: ratios", ["ratio", "median", "by seed"], lines, note=note)
     draw_traces(name, seeds)
