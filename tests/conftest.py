@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import getpass
 import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
 from hypothesis import settings
 
@@ -16,6 +26,8 @@ import torch
 # A busy machine is no reason to fail.
 settings.register_profile("autoshrink", deadline=None)
 settings.load_profile("autoshrink")
+
+SSHD = "/usr/sbin/sshd"
 
 MODEL = """\
 import torch
@@ -93,9 +105,6 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The project with trained weights, to be copied."""
-    import subprocess
-    import sys
-
     folder = tmp_path_factory.mktemp("trained")
     (folder / "model.py").write_text(MODEL)
     (folder / "data.py").write_text(DATA)
@@ -103,3 +112,94 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "train.py").write_text(TRAIN)
     subprocess.run([sys.executable, "train.py"], cwd=folder, check=True)
     return folder
+
+
+@dataclass
+class Sshd:
+    """A real SSH server of this test's, on the loopback address."""
+
+    port: int
+    settings: Path
+    folder: Path
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def address(self) -> str:
+        """This account here, and this Python."""
+        return f"ssh://{getpass.getuser()}@127.0.0.1:{self.port}{sys.executable}"
+
+    def start(self) -> None:
+        """Serve, and wait until it does."""
+        arguments = ["-D", "-e", "-f", str(self.settings), "-o", f"ListenAddress=127.0.0.1:{self.port}"]
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen([SSHD, *arguments], stderr=log)
+        end = time.monotonic() + 10
+        while time.monotonic() < end and self.process.poll() is None:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
+                return
+            time.sleep(0.02)
+        raise RuntimeError("the SSH server did not start")
+
+    def connections(self) -> list[psutil.Process]:
+        """The processes that serve a connection."""
+        return psutil.Process(self.process.pid).children() if self.process is not None else []
+
+    def cut(self) -> None:
+        """Pull the cable: end every connection, with what runs in it left to notice."""
+        for process in self.connections():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+
+    def stop(self) -> None:
+        """Serve nobody any more."""
+        if self.process is not None:
+            connections = self.connections()
+            self.process.terminate()
+            self.process.wait()
+            for process in connections:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
+            self.process = None
+
+
+@pytest.fixture(scope="session")
+def ssh_keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Keys of a host and of a user, and what an SSH server has to know."""
+    if not Path(SSHD).exists():
+        pytest.skip("no SSH server to connect to: apt-get install openssh-server")
+    folder = tmp_path_factory.mktemp("ssh")
+    for name in ("host", "user", "stranger"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name], check=True)
+    (folder / "allowed").write_text((folder / "user.pub").read_text())
+    (folder / "server").write_text(
+        f"HostKey {folder}/host\nAuthorizedKeysFile {folder}/allowed\nPidFile none\nStrictModes no\nUsePAM no\n"
+        "PasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin prohibit-password\n"
+        "AcceptEnv XDG_CACHE_HOME\n"
+    )
+    return folder
+
+
+@pytest.fixture
+def sshd(ssh_keys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sshd]:
+    """Start an SSH server, and have ``ssh`` know its key and the user's, as the user's own configuration would."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    if os.geteuid() == 0:
+        Path("/run/sshd").mkdir(exist_ok=True)
+    folder = tmp_path / "ssh"
+    (folder / "bin").mkdir(parents=True)
+    kind, key = (ssh_keys / "host.pub").read_text().split()[:2]
+    (folder / "known").write_text(f"[127.0.0.1]:{port} {kind} {key}\n")
+    (folder / "config").write_text(
+        f"IdentityFile {ssh_keys}/user\nIdentitiesOnly yes\nUserKnownHostsFile {folder}/known\n"
+        f"GlobalKnownHostsFile none\nStrictHostKeyChecking yes\nSetEnv XDG_CACHE_HOME={tmp_path}/cache\n"
+    )
+    # The client that users have, which reads its settings from the home of the account and not from $HOME.
+    (folder / "bin" / "ssh").write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} -F {folder}/config "$@"\n')
+    (folder / "bin" / "ssh").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}/bin{os.pathsep}{os.environ['PATH']}")
+    server = Sshd(port, ssh_keys / "server", folder)
+    server.start()
+    yield server
+    server.stop()

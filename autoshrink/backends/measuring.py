@@ -157,7 +157,7 @@ def fingerprint(backend: Backend, device: Device, hardware: Hardware) -> dict[st
     facts = {
         "device": device.fingerprint(),
         "profile": hardware.model_dump(mode="json", exclude_none=True),
-        "versions": backend.versions(),
+        "versions": {**(here := backend.versions()), **device.versions(here)},
     }
     return {"key": content_key(facts)[:12], **facts}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,9 @@ class Device(ABC):
     dimension), ``run({name: array}) -> [array, …]`` and, if it likes, ``bind({name: array}) -> callable`` (one run with
     as little around it as possible, for timing), ``notes`` and ``versions``.
     """
+
+    places: int = 1
+    """How many of its kind there are, each of which can run something at the same time."""
 
     @abstractmethod
     def run(self, adapter: Path, request: Mapping[str, Any], files: Mapping[str, Path], timeout: float) -> Path:
@@ -50,4 +53,16 @@ class Device(ABC):
 
     @abstractmethod
     def fingerprint(self) -> dict[str, str]:
-        """Describe the hardware so that a change shows: processor, cores, memory, system, runtime-relevant features."""
+        """Describe the hardware so that a change shows: processor, cores, memory, system, runtime-relevant features.
+
+        Raises:
+            DeviceError: the device can't be reached.
+        """
+
+    @abstractmethod
+    def versions(self, packages: Iterable[str]) -> dict[str, str]:
+        """Give the versions of those Python packages that are installed there.
+
+        Raises:
+            DeviceError: the device can't be reached.
+        """

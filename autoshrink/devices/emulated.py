@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,3 +28,7 @@ class Emulated(Device):
     def fingerprint(self) -> dict[str, str]:
         """Describe nothing of this machine, on which no figure depends."""
         return {"device": "emulated"}
+
+    def versions(self, packages: Iterable[str]) -> dict[str, str]:
+        """Give none: the backend that emulates names its own tools."""
+        return {}

@@ -6,6 +6,8 @@ from autoshrink.core import DeviceError, Hardware, SpecError
 from autoshrink.devices.base import Device
 from autoshrink.devices.emulated import Emulated
 from autoshrink.devices.local import Local
+from autoshrink.devices.several import Several
+from autoshrink.devices.ssh import Ssh
 
 __all__ = ["device"]
 
@@ -19,11 +21,14 @@ def device(hardware: Hardware) -> Device:
     """
     if hardware.device == "emulated":
         return Emulated()
+    if hardware.device.startswith("ssh://"):
+        several = [Ssh(address) for address in hardware.device.split(",")]
+        return Several(several) if len(several) > 1 else several[0]
     if hardware.device != "local":
         kind = hardware.device.partition("://")[0]
         raise SpecError(
             f"{hardware.name}: the device {hardware.device!r} can't be used: {kind} is not supported by this version "
-            "(supported: local, emulated)"
+            "(supported: local, ssh, emulated)"
         )
     local = Local()
     if hardware.threads > local.cores:

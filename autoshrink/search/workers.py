@@ -21,6 +21,7 @@ import ray
 from autoshrink.backends.measuring import Effort
 from autoshrink.core import COSTS, DeviceError, Measurement, Recipe, Refusal, SpecError, Target
 from autoshrink.core.errors import BackendUnavailable
+from autoshrink.devices.registry import device
 from autoshrink.search import work
 
 __all__ = ["Answer", "Pool", "Work", "device_resource"]
@@ -52,6 +53,7 @@ class Pool:
         self._device = device_resource(target)
         # What is emulated gives the same figures beside others.
         self._alone = {} if target.hardware.device == "emulated" else {self._device: 1}
+        places = {name: device(target.hardware).places for name in self._alone}
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         os.environ.setdefault("RAY_DEDUP_LOGS", "0")
@@ -60,7 +62,7 @@ class Pool:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             if address is None:
-                ray.init("local", num_cpus=workers, resources=self._alone, include_dashboard=False, **quiet)
+                ray.init("local", num_cpus=workers, resources=places, include_dashboard=False, **quiet)
             else:
                 self._join(address, quiet)
         if threading.current_thread() is threading.main_thread():

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from device_requests import ADAPTER, Ask, request
+from device_requests import Ask, asking
 
 from autoshrink.devices.local import Local
 
@@ -29,14 +26,4 @@ def files(tmp_path: Path) -> dict[str, Path]:
 
 @pytest.fixture
 def ask(files: dict[str, Path]) -> Ask:
-    def run(
-        adapter: Path = ADAPTER, timeout: float = 60.0, **changes: Any
-    ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        folder = Local().run(adapter, request(**changes), files, timeout)
-        try:
-            answer = json.loads((folder / "answer.json").read_text())
-            return answer, {path.stem: np.load(path, allow_pickle=False) for path in folder.glob("*.npy")}
-        finally:
-            shutil.rmtree(folder)
-
-    return run
+    return asking(Local(), files)

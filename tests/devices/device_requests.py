@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+import shutil
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from autoshrink.devices.base import Device
 
 ADAPTER = Path(__file__).with_name("linear_adapter.py")
 QUICK = {"width": 0.1, "rounds": 12, "seconds": 0.05, "patience": 0.1, "block": 0.0002, "loads": 2}
@@ -22,3 +26,19 @@ def request(**changes: Any) -> dict[str, Any]:
         "energy": {"counters": "/none", "seconds": 0.02},
     }
     return plain | changes
+
+
+def asking(device: Device, files: Mapping[str, Path]) -> Ask:
+    """Give a way to have the small model measured on a device."""
+
+    def run(
+        adapter: Path = ADAPTER, timeout: float = 60.0, **changes: Any
+    ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        folder = device.run(adapter, request(**changes), files, timeout)
+        try:
+            answer = json.loads((folder / "answer.json").read_text())
+            return answer, {path.stem: np.load(path, allow_pickle=False) for path in folder.glob("*.npy")}
+        finally:
+            shutil.rmtree(folder)
+
+    return run

@@ -16,6 +16,7 @@ from autoshrink.core import AutoshrinkError, BackendUnavailable, DeviceError, Ha
 from autoshrink.devices.base import ArtifactFailed
 from autoshrink.devices.local import Local
 from autoshrink.devices.registry import device
+from autoshrink.devices.ssh import Ssh
 
 
 def test_everything_asked_for_comes_back(ask: Ask, files: dict[str, Path]) -> None:
@@ -121,7 +122,8 @@ def test_a_process_that_hangs_is_ended_with_its_children(ask: Ask, tmp_path: Pat
 def test_the_fingerprint_shows_what_matters_and_stays_the_same() -> None:
     fingerprint = Local().fingerprint()
     assert fingerprint == Local().fingerprint()
-    assert set(fingerprint) == {"processor", "features", "machine", "cores", "memory", "system", "libc", "python"}
+    here = {"processor", "features", "machine", "cores", "memory", "system", "build", "libc", "python"}
+    assert here <= set(fingerprint) <= here | {"model", "clock", "governor"}
     assert all(fingerprint[name] for name in ("processor", "machine", "cores", "memory", "system", "python"))
 
 
@@ -130,6 +132,7 @@ def test_a_profile_finds_its_device_or_says_what_is_missing() -> None:
     assert isinstance(device(Hardware(**plain)), Local)
     with pytest.raises(DeviceError, match=rf"box needs 4096 cores.* this machine has {Local().cores}"):
         device(Hardware(**plain, threads=4096))
-    for name in ("ssh://me@board", "adb://1234"):
-        with pytest.raises(SpecError, match=r"is not supported by this version \(supported: local, emulated\)"):
-            device(Hardware(**plain, device=name))
+    assert isinstance(device(Hardware(**plain, device="ssh://me@board")), Ssh)
+    assert device(Hardware(**plain, device="ssh://me@board,ssh://me@other")).places == 2
+    with pytest.raises(SpecError, match=r"is not supported by this version \(supported: local, ssh, emulated\)"):
+        device(Hardware(**plain, device="adb://1234"))
