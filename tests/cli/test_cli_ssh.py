@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Sshd
+from ssh_server import Sshd
 from test_cli_search import autoshrink
 
 HARDWARE = "{{name: a machine over SSH, kind: cpu, backend: onnxruntime, device: '{}'}}"
