@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from autoshrink.core import AutoshrinkError, Candidate, DeviceError, Encoding, Sensitivity, SpecError, Tally
+from autoshrink.core import AutoshrinkError, Candidate, DeviceError, Encoding, Sensitivity, SpecError
 from autoshrink.models.recovery import RUNGS
 from autoshrink.search import work
 from autoshrink.search.flight import Flight, Sketch, Step
@@ -88,23 +88,12 @@ class Exploration:
         with self._session.clock.engine():
             self._proposals.add(presets_from(table, self._session.target.search.space))
 
-    @property
-    def _tally(self) -> Tally:
-        if self._session.tally is None:
-            raise RuntimeError("nothing is explored before the original is measured")
-        return self._session.tally
-
-    @property
-    def _in_time(self) -> bool:
-        time = self._session.target.search.time
-        return time is None or self._session.clock.elapsed < time
-
     # What to do next ---------------------------------------------------------------------------------------------
 
     def _start(self) -> bool:
         """Hand out one piece of work; False when there is none, or no time."""
         with self._session.clock.engine():
-            if not self._in_time:
+            if not self._session.in_time:
                 return False
             if self._asks_layers and self._session.tried >= _BEFORE_LAYERS:
                 self._asks_layers = False
@@ -152,7 +141,7 @@ class Exploration:
     def _best(self) -> Flight | None:
         """Choose the training that is foretold to add most to the front; what is hopeless by now is given up."""
         for flight in list(self._ready):
-            if reason := self._funnel.hopeless(flight, self._tally):
+            if reason := self._funnel.hopeless(flight, self._session.standings):
                 self._ready.remove(flight)
                 weaker = False if self._funnel.below(flight) else None
                 self._finish(flight, flight.candidate("stopped", reason), stronger=weaker)
@@ -161,7 +150,7 @@ class Exploration:
         return max(free, key=lambda flight: (self._gain(flight), -flight.id), default=None)
 
     def _gain(self, flight: Flight) -> float:
-        return self._funnel.gain(flight, self._tally)
+        return self._funnel.gain(flight, self._session.standings)
 
     def _hand_out(self, flight: Flight, step: Step) -> None:
         pool, recipe = self._session.pool, flight.recipe
@@ -264,7 +253,7 @@ class Exploration:
             self._finish(flight, flight.candidate("stopped", f"before any training: {reason}"), stronger=True)
         else:
             self._ready.append(flight)
-            if self._funnel.good_untrained(flight, self._tally):
+            if self._funnel.good_untrained(flight, self._session.standings):
                 self._proposals.strengthen(flight.draw, stronger=True)  # it will be better still when it is trained
 
     def _keep_training(self, flight: Flight, made: work.Compressed) -> None:
@@ -298,7 +287,7 @@ class Exploration:
         del self._flights[flight.id]
         self._session.finish(candidate)
         self._session.reuse.keep_result(flight.draw.params, candidate)
-        on_front = self._tally.state(candidate.id) == "front"
+        on_front = self._session.standings.state(candidate.id) == "front"
         if flight.recovers and candidate.outcome == "measured" and (on_front or self._funnel.near(candidate)):
             self._proposals.vary_format(flight.draw)
         if stronger is not None and (on_front or candidate.outcome == "stopped" or not stronger):

@@ -31,6 +31,7 @@ __all__ = ["TRIES", "Session", "Tracking"]
 
 TRIES = 3
 """How often a device is asked before it counts as gone."""
+_UNMEASURED = "the original model was not measured: run the search again with --resume"
 
 
 class Tracking(Protocol):
@@ -81,8 +82,25 @@ class Session:
             AutoshrinkError: it was not measured yet.
         """
         if self._original is None:
-            raise AutoshrinkError("the original model was not measured: run the search again with --resume")
+            raise AutoshrinkError(_UNMEASURED)
         return self._original
+
+    @property
+    def standings(self) -> Tally:
+        """The standing of what is finished.
+
+        Raises:
+            AutoshrinkError: the original was not measured yet.
+        """
+        if self.tally is None:
+            raise AutoshrinkError(_UNMEASURED)
+        return self.tally
+
+    @property
+    def in_time(self) -> bool:
+        """Whether there is time for another candidate."""
+        time = self.target.search.time
+        return time is None or self.clock.elapsed < time
 
     @property
     def tried(self) -> int:
