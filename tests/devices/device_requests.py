@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 
 from autoshrink.devices.base import Device
 
@@ -42,3 +44,19 @@ def asking(device: Device, files: Mapping[str, Path]) -> Ask:
             shutil.rmtree(folder)
 
     return run
+
+
+def assert_ended(children: Path, seconds: float = 10.0) -> None:
+    """Wait for the end of the processes whose numbers stand in a file; a zombie has ended."""
+    deadline = time.monotonic() + seconds
+    for number in map(int, children.read_text().split()):
+        while _runs(number):
+            assert time.monotonic() < deadline, f"process {number} still runs"
+            time.sleep(0.02)
+
+
+def _runs(number: int) -> bool:
+    try:
+        return bool(psutil.Process(number).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from device_requests import Ask
+from device_requests import Ask, assert_ended
 
 from autoshrink.core import AutoshrinkError, BackendUnavailable, DeviceError, Hardware, SpecError
 from autoshrink.devices.base import ArtifactFailed
@@ -111,12 +110,7 @@ def test_a_process_that_hangs_is_ended_with_its_children(ask: Ask, tmp_path: Pat
     children = tmp_path / "children"
     with pytest.raises(DeviceError, match=r"did not end within 3 s: artifact: load and run it once"):
         ask(timeout=3.0, options={"trouble": "hang", "children": str(children)})
-    for number in children.read_text().split():
-        stat = Path("/proc", number, "stat")
-        deadline = time.monotonic() + 5
-        while stat.exists() and stat.read_text().rsplit(")", 1)[1].split()[0] != "Z" and time.monotonic() < deadline:
-            time.sleep(0.01)
-        assert not stat.exists() or stat.read_text().rsplit(")", 1)[1].split()[0] == "Z"
+    assert_ended(children)
 
 
 def test_the_fingerprint_shows_what_matters_and_stays_the_same() -> None:

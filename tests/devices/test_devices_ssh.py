@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from device_requests import Ask, asking
+from device_requests import Ask, asking, assert_ended
 from ssh_server import Sshd
 from test_devices_local import FAILURES
 
@@ -93,18 +93,8 @@ def test_the_cable_is_pulled(sshd: Sshd, ask_there: Ask, tmp_path: Path) -> None
         ask_there(timeout=60.0, options={"trouble": "hang", "children": str(children)})
     puller.join()
     assert time.monotonic() - begun < 30
-    _await_end(children)
+    assert_ended(children)  # what ran there is, when the connection is
     assert ask_there()[0]["inputs"]  # and the next time it works again
-
-
-def _await_end(children: Path) -> None:
-    """What ran there is ended when the connection is."""
-    end = time.monotonic() + 10
-    for number in children.read_text().split():
-        stat = Path("/proc", number, "stat")
-        while stat.exists() and stat.read_text().rsplit(")", 1)[1].split()[0] != "Z":
-            assert time.monotonic() < end, f"process {number} still runs"
-            time.sleep(0.02)
 
 
 def test_the_fingerprint_is_that_of_the_machine_there(place: Ssh) -> None:
