@@ -42,6 +42,8 @@ from autoshrink.tracking.tracker import Tracker
 MARKS = (100, 1_000, 10_000)
 SPAN = 100
 """Candidates, at least, that a count is looked at over."""
+_LOADING, _SETTLED = 50, 10.0
+"""Candidates of the search that loads everything, and the seconds after it."""
 LIMITS = {100: 0.050, 10_000: 0.100}
 MEMORY, EFFICIENCY = 5_000, 0.9
 """What is aimed at: s a candidate by count, bytes a candidate, share of the workers' time."""
@@ -56,7 +58,7 @@ class Cost:
     counted: float
     cpu: float
     memory: float
-    """Bytes a candidate since the count before; the first includes what is loaded once."""
+    """Bytes a candidate since the count before."""
     disk: float
     """Bytes a candidate in the search's folder."""
 
@@ -113,15 +115,21 @@ class Meter:
 
 
 def cost_of(candidates: int, root: Path) -> list[Cost]:
-    """Run a search whose work takes no time."""
+    """Run a search whose work takes no time, after a short one that loads what is loaded once."""
+    _instant(_LOADING, root, Meter())
+    time.sleep(_SETTLED)  # the tracking has its own thread
+    meter = Meter()
+    _instant(candidates, root, meter)
+    return meter.costs
+
+
+def _instant(candidates: int, root: Path, meter: Meter) -> None:
     goal = target(candidates, workers=8)
     store = Store.create(root, goal)
-    meter = Meter(folder=store.folder)
     tracker = Tracker(store.folder, goal, store.name, f"sqlite:///{root}/mlflow.db")
-    session = Session(goal, store, _reuse(root, "instant"), Instant(), tracker, meter)  # type: ignore[arg-type]
-    meter.search = session
+    session = Session(goal, store, _reuse(root, str(candidates)), Instant(), tracker, meter)  # type: ignore[arg-type]
+    meter.search, meter.folder = session, store.folder
     search(session, accepts)
-    return meter.costs
 
 
 def busy(workers: int, seconds: float, root: Path) -> Busy:
