@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+import importlib.util
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from autoshrink.core import Artifact, Candidate, Encoding, Hardware, Measurement
+from autoshrink.core import Artifact, BackendUnavailable, Candidate, Encoding, Hardware, Measurement
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,7 +18,10 @@ if TYPE_CHECKING:
 
     from autoshrink.models.splits import Split
 
-__all__ = ["Backend", "DeployedBackend", "EmulatedBackend"]
+__all__ = ["Backend", "DeployedBackend", "EmulatedBackend", "ExtraBackend", "beyond", "listed"]
+
+_HIGHER = {32: {32}, 16: {32}, 8: {16, 32}, 4: {8}}
+"""Bits of the weights that are kept one step above the others."""
 
 
 class Backend(ABC):
@@ -68,6 +73,10 @@ class Backend(ABC):
     def versions(self) -> dict[str, str]:
         """Give the versions of the packages that a measurement depends on."""
 
+    def companions(self, model: Path) -> tuple[Path, ...]:
+        """Name the files without which a model file of this runtime can't be loaded; none for most."""
+        return ()
+
     def deliver(
         self,
         folder: Path,
@@ -105,6 +114,47 @@ class DeployedBackend(Backend):
     """The file that runs on the device: ``load(path, options) -> run(inputs) -> outputs``, without autoshrink."""
 
 
+class ExtraBackend(DeployedBackend):
+    """A runtime that comes as an extra of this package, and whose files keep no single layers apart."""
+
+    title: ClassVar[str]
+    """What people call it."""
+    packages: ClassVar[Mapping[str, str]]
+    """What has to be installed, as pip calls it, and the module that it brings."""
+    bits: ClassVar[Mapping[str, tuple[int, ...]]]
+    """The bits of weights that it executes, by scheme; none where it has no such scheme."""
+
+    def require(self, hardware: Hardware) -> None:
+        """Check that all packages are installed; none is imported, which would take seconds.
+
+        Raises:
+            BackendUnavailable: one is not.
+        """
+        missing = [name for name, module in self.packages.items() if importlib.util.find_spec(module) is None]
+        if missing:
+            install = f"pip install -c constraints.txt -e '.[{self.kind}]'"
+            raise BackendUnavailable(f"{hardware.name} needs {listed(missing)}: install it with {install}")
+
+    def accepts(self, encoding: Encoding, hardware: Hardware) -> str:
+        """Say what stands in the way of an encoding: the profile's capabilities, or what the runtime can execute."""
+        if reason := beyond(encoding, hardware):
+            return reason
+        bits = self.bits[encoding.scheme]
+        if not bits:
+            return f"{self.title} has no scheme {encoding.scheme}"
+        if encoding.weight_bits not in bits:
+            return f"{self.title} has {encoding.scheme} in {listed(bits)} bits, not in {encoding.weight_bits}"
+        if encoding.kept:
+            return f"{self.title} is told no bits for single layers here"
+        if encoding.codebook:
+            return f"{self.title} has no codebooks"
+        return ""
+
+    def versions(self) -> dict[str, str]:
+        """Give the versions of the runtime and of what writes its files."""
+        return {name: importlib.metadata.version(name) for name in (*self.packages, "torch")}
+
+
 class EmulatedBackend(Backend):
     """A runtime whose device is emulated or modelled: it measures in its own way, the same on every machine."""
 
@@ -128,3 +178,22 @@ class EmulatedBackend(Backend):
             BackendUnavailable: a tool is not installed.
             DeviceError: a tool did not do what it was asked to.
         """
+
+
+def beyond(encoding: Encoding, hardware: Hardware) -> str:
+    """Say which of a profile's capabilities an encoding goes beyond; empty when none."""
+    can = hardware.capabilities
+    if encoding.weight_bits not in can.weight_bits:
+        return f"{hardware.name} has weights of {listed(can.weight_bits)} bits, not of {encoding.weight_bits}"
+    if encoding.scheme not in can.schemes:
+        return f"{hardware.name} has the schemes {listed(can.schemes)}, not {encoding.scheme}"
+    if encoding.kept and not _HIGHER[encoding.weight_bits] & set(can.weight_bits):
+        return f"{hardware.name} has weights of {listed(can.weight_bits)} bits only, and none of them higher"
+    if encoding.scheme in ("static", "dynamic") and 8 not in can.activation_bits:
+        return f"{hardware.name} has no activations of 8 bits, which {encoding.scheme} int{encoding.weight_bits} needs"
+    return ""
+
+
+def listed(values: Iterable[object]) -> str:
+    """Print values with commas between them."""
+    return ", ".join(map(str, values))

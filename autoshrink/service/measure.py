@@ -28,16 +28,23 @@ def measure_file(model: Path, hardware: Hardware) -> tuple[Measurement, dict[str
         BackendUnavailable: the runtime is not installed.
         DeviceError: the device did not do what it was asked to.
     """
-    if not model.is_file():
-        raise SpecError(f"{model}: no such file")
-    runtime, place = backend(hardware.backend), device(hardware)
+    runtime = backend(hardware.backend)
+    files = (model, *runtime.companions(model))
+    for file in files:
+        if not file.is_file():
+            raise SpecError(f"{file}: no such file")
+    place = device(hardware)
     runtime.require(hardware)
-    content = model.read_bytes()
+    content = b"".join(file.read_bytes() for file in files)
     artifact = Artifact(
-        key=hashlib.sha256(content).hexdigest()[:16], backend=runtime.kind, files=(model.name,), size=len(content)
+        key=hashlib.sha256(content).hexdigest()[:16],
+        backend=runtime.kind,
+        files=tuple(file.name for file in files),
+        size=len(content),
     )
     with tempfile.TemporaryDirectory(prefix="autoshrink-") as folder:
-        shutil.copy(model, folder)
+        for file in files:
+            shutil.copy(file, folder)
         try:
             found = measure(runtime, place, hardware, Path(folder), artifact, effort="thorough")
         except ArtifactFailed as failure:

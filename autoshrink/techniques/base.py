@@ -9,6 +9,7 @@ import enum
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from autoshrink.core import Chooser, Encoding, Range, Setting, Step
@@ -113,12 +114,18 @@ class Technique(Frozen, ABC):
         return Setting.model_validate({"kind": step.kind, **drawn})
 
 
-def draw_params(step: Step, choose: Chooser, without: tuple[str, ...] = ()) -> dict[str, object]:
-    """Draw every setting of a step but those named."""
+def draw_params(
+    step: Step,
+    choose: Chooser,
+    without: tuple[str, ...] = (),
+    among: Mapping[str, tuple[Scalar, ...]] = MappingProxyType({}),
+) -> dict[str, object]:
+    """Draw every setting of a step but those named, where it says so among fewer values than the step has."""
     drawn: dict[str, object] = {}
     for name, param in step.params.items():
         if name in without:
             continue
+        param = among.get(name, param)
         if isinstance(param, Range):
             drawn[name] = choose.range(f"{step.kind}.{name}", param)
         elif isinstance(param, tuple):

@@ -96,7 +96,13 @@ class Quantization(Technique):
         needed = _needed(scheme, bits)
         if bits != 4 or accepts(Encoding(scheme=scheme, weight_bits=bits, kept=("layer",))):
             needed -= {"sensitive_share"}
-        rest = draw_params(step, choose, without=(*_FORMAT, *(_ALL - needed)))
+        executed = tuple(
+            method
+            for method in step.values("calibration")
+            if not accepts(Encoding.model_validate({"scheme": scheme, "weight_bits": bits, "calibration": method}))
+        )
+        among = {"calibration": executed} if executed else {}
+        rest = draw_params(step, choose, (*_FORMAT, *(_ALL - needed)), among)
         fixed = {"weight_bits": bits} if scheme == "float" else {"weight_bits": bits, "scheme": scheme}
         return Setting.model_validate({"kind": step.kind, **fixed, **rest})
 

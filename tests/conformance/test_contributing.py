@@ -12,7 +12,9 @@ import torch
 
 from autoshrink import backends, techniques
 from autoshrink.backends import registry as backend_registry
+from autoshrink.backends.measuring import measure
 from autoshrink.core import Encoding, Hardware, Recipe, Refusal, Source
+from autoshrink.devices.registry import device
 from autoshrink.models.splits import Split
 from autoshrink.techniques import registry as technique_registry
 from autoshrink.techniques.base import Context
@@ -72,6 +74,8 @@ def test_the_backend_is_found_and_runs(shown, tmp_path):
     inputs = torch.randn(5, 16)
     (outputs,) = session.run({session.inputs[0]["name"]: inputs.numpy()})
     np.testing.assert_allclose(outputs, net()(inputs).detach().numpy(), rtol=1e-5, atol=1e-6)
+    found = measure(runtime, device(hardware), hardware, tmp_path, artifact, effort="quick").measurement
+    assert {"latency", "memory", "size"} <= set(found.metrics)
     int8 = Encoding(scheme="static", weight_bits=8)
     with pytest.raises(Refusal, match="no static int8"):
         runtime.export(net(), example, int8, example, tmp_path, hardware)

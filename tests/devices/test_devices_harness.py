@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -230,6 +230,21 @@ def test_invented_inputs_have_one_example_and_no_unknown_token() -> None:
     assert not made["tokens"].any()
     with pytest.raises(ValueError, match=r"x has the free shape .*: it needs an example"):
         invent([{"name": "x", "dtype": "float32", "shape": [None, None, 3]}])
+
+
+def test_an_artifact_with_room_for_two_is_given_two() -> None:
+    class Pairs:
+        inputs: ClassVar = [{"name": "x", "dtype": "float32", "shape": [2, 3]}]
+
+        def run(self, arrays: dict[str, np.ndarray]) -> list[np.ndarray]:
+            assert arrays["x"].shape == (2, 3)
+            return [arrays["x"] * 2]
+
+    rows = np.ones((6, 3), np.float32)
+    np.testing.assert_array_equal(predict(Pairs(), {"x": rows}, 4), rows * 2)
+    assert invent(Pairs.inputs)["x"].shape == (2, 3)
+    with pytest.raises(ValueError, match="takes 2 examples at a time, and 5 are no multiple"):
+        predict(Pairs(), {"x": rows[:5]}, 4)
 
 
 @pytest.mark.parametrize("size", [1, 4, 10, 99])

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from autoshrink.backends.base import EmulatedBackend
+from autoshrink.backends.base import EmulatedBackend, beyond
 from autoshrink.backends.cortex_m.boards import read_board, read_npu
 from autoshrink.backends.cortex_m.encodings import PLAIN, refused
 from autoshrink.core import Artifact, BackendUnavailable, Candidate, Encoding, Hardware, Measurement, Refusal
@@ -52,16 +52,9 @@ class CortexM(EmulatedBackend):
 
         An encoding that has nothing but a codebook asks whether weights can be shared, in whatever format.
         """
-        can = hardware.capabilities
         if encoding.codebook:
             encoding = _filled(encoding)
-        if encoding.weight_bits not in can.weight_bits:
-            return f"{hardware.name} has weights of {_listed(can.weight_bits)} bits, not of {encoding.weight_bits}"
-        if encoding.kept and encoding.weight_bits == 4 and 8 not in can.weight_bits:
-            return f"{hardware.name} has weights of {_listed(can.weight_bits)} bits only, and none of them higher"
-        if encoding.scheme not in can.schemes:
-            return f"{hardware.name} has the schemes {_listed(can.schemes)}, not {encoding.scheme}"
-        return refused(encoding)
+        return beyond(encoding, hardware) or refused(encoding)
 
     def export(
         self,
@@ -139,7 +132,3 @@ def _filled(encoding: Encoding) -> Encoding:
     if encoding.scheme != "float" or encoding.weight_bits != 32:
         return encoding
     return PLAIN.model_copy(update={"codebook": encoding.codebook, "granularity": encoding.granularity})
-
-
-def _listed(values: tuple[object, ...]) -> str:
-    return ", ".join(map(str, values))

@@ -6,7 +6,7 @@ import importlib.metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from autoshrink.backends.base import DeployedBackend
+from autoshrink.backends.base import DeployedBackend, beyond, listed
 from autoshrink.core import Artifact, BackendUnavailable, Encoding, Hardware, Refusal, nearest
 
 if TYPE_CHECKING:
@@ -18,8 +18,6 @@ __all__ = ["OnnxRuntime"]
 
 _LEVELS = ("disable", "basic", "extended", "all")
 _CPU = "CPUExecutionProvider"
-_HIGHER = {32: {32}, 16: {32}, 8: {16, 32}, 4: {8}}
-"""Bits of the weights that are kept one step above the others."""
 _OPTIONS = ("providers", "graph_optimization")
 
 
@@ -62,21 +60,14 @@ class OnnxRuntime(DeployedBackend):
 
     def accepts(self, encoding: Encoding, hardware: Hardware) -> str:
         """Say what stands in the way of an encoding: the profile's capabilities, or what the runtime can execute."""
-        can = hardware.capabilities
-        if encoding.weight_bits not in can.weight_bits:
-            return f"{hardware.name} has weights of {_listed(can.weight_bits)} bits, not of {encoding.weight_bits}"
-        if encoding.scheme not in can.schemes:
-            return f"{hardware.name} has the schemes {_listed(can.schemes)}, not {encoding.scheme}"
+        if reason := beyond(encoding, hardware):
+            return reason
         bits = {"float": (32, 16), "static": (8,), "dynamic": (8,), "weight_only": (8, 4)}[encoding.scheme]
         if encoding.weight_bits not in bits:
-            return f"ONNX Runtime has {encoding.scheme} in {_listed(bits)} bits, not in {encoding.weight_bits}"
-        if encoding.kept and not _HIGHER[encoding.weight_bits] & set(can.weight_bits):
-            return f"{hardware.name} has weights of {_listed(can.weight_bits)} bits only, and none of them higher"
-        if encoding.scheme in ("static", "dynamic"):
-            if 8 not in can.activation_bits:
-                return f"{hardware.name} has no activations of 8 bits, which {encoding.scheme} int8 needs"
-            if hardware.options.get("providers", [_CPU])[0] != _CPU:
-                return f"{hardware.options['providers'][0]} leaves {encoding.scheme} int8 to the CPU"
+            return f"ONNX Runtime has {encoding.scheme} in {listed(bits)} bits, not in {encoding.weight_bits}"
+        provider = hardware.options.get("providers", [_CPU])[0]
+        if encoding.scheme in ("static", "dynamic") and provider != _CPU:
+            return f"{provider} leaves {encoding.scheme} int8 to the CPU"
         return ""
 
     def export(
@@ -111,7 +102,3 @@ class OnnxRuntime(DeployedBackend):
     def versions(self) -> dict[str, str]:
         """Give the versions of the runtime and of what writes the graph."""
         return {name: importlib.metadata.version(name) for name in ("onnxruntime", "onnx", "onnx-ir", "torch")}
-
-
-def _listed(values: tuple[object, ...]) -> str:
-    return ", ".join(map(str, values))

@@ -7,7 +7,7 @@ from typing import Any
 
 import onnx_ir as ir
 
-from autoshrink.backends.onnxruntime.calibrate import Span, calibrate
+from autoshrink.backends.onnxruntime.calibrate import calibrate
 from autoshrink.backends.onnxruntime.codebook import store_codebooks
 from autoshrink.backends.onnxruntime.dynamic import encode_dynamic
 from autoshrink.backends.onnxruntime.export import Exported, feeds_of
@@ -17,6 +17,7 @@ from autoshrink.backends.onnxruntime.sessions import executed, probe
 from autoshrink.backends.onnxruntime.static import encode_static
 from autoshrink.backends.onnxruntime.weight_only import store_in_int4, store_in_int8
 from autoshrink.core import Encoding, Refusal
+from autoshrink.models.ranges import Span
 from autoshrink.models.splits import Split
 
 __all__ = ["check_executed", "encode"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-import numpy as np
 import onnx_ir as ir
 import torch
 from torch import nn
@@ -15,17 +14,16 @@ from autoshrink.backends.onnxruntime.rewrite import fix_shapes, fold_norms, name
 from autoshrink.backends.onnxruntime.sessions import Feed, probe, simplify
 from autoshrink.backends.onnxruntime.tracing import (
     EXPORTERS,
-    input_names,
     node_tag,
     trace,
-    without_fast_paths,
 )
 from autoshrink.core import Refusal
-from autoshrink.models.splits import Split, forward
+from autoshrink.models.agreement import check_agreement
+from autoshrink.models.exporting import input_names
+from autoshrink.models.splits import Split
 
 __all__ = ["Exported", "export_float", "feeds_of"]
 
-_TOLERANCE = 1e-4
 _BATCHES = (2, 3)
 _DOUBTFUL = 64
 _BRANCHES = "where the model's own code branches on what a tensor holds, "
@@ -122,26 +120,9 @@ def feeds_of(split: Split, names: tuple[str, ...], size: int) -> Iterable[Feed]:
 
 
 def _difference(graph: ir.Model, model: nn.Module, batches: list[Split], names: tuple[str, ...]) -> float:
-    worst = 0.0
     output = str(graph.graph.outputs[0].name)
     feeds = [dict(zip(names, batch.arrays(), strict=True)) for batch in batches]
-    for batch, (given,) in zip(batches, probe(graph, feeds, [output]), strict=True):
-        with torch.no_grad(), without_fast_paths():
-            wanted = forward(model, batch).numpy()
-        if given.shape != wanted.shape:
-            raise Refusal(f"the exported graph gives the shape {given.shape} where torch gives {wanted.shape}")
-        finite = np.isfinite(wanted)
-        if not np.array_equal(np.isfinite(given), finite):
-            raise Refusal("the exported graph gives infinities or NaN where torch does not, or the reverse")
-        if finite.any():
-            scale = 1 + float(np.abs(wanted[finite]).max())
-            worst = max(worst, float(np.abs(given[finite] - wanted[finite]).max()) / scale)
-    if worst > _TOLERANCE:
-        raise Refusal(
-            f"the exported graph differs from torch by {worst:.2g} (relative to its largest output, at most "
-            f"{_TOLERANCE:g} is allowed)"
-        )
-    return worst
+    return check_agreement(model, batches, (given for (given,) in probe(graph, feeds, [output])))
 
 
 def _repeat(example: Split, times: int) -> Split:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
-import io
-import logging
 import tempfile
 import warnings
 from collections.abc import Iterable, Iterator
@@ -20,9 +17,11 @@ from torch import Tensor, nn
 from torch.jit._trace import TracerWarning
 
 from autoshrink.core import Refusal
-from autoshrink.models.splits import Split, forward
+from autoshrink.models.agreement import without_fast_paths
+from autoshrink.models.exporting import TRACING_ERRORS, Positional, first_line, input_names, quiet
+from autoshrink.models.splits import Split
 
-__all__ = ["EXPORTERS", "OPSET", "Traced", "input_names", "node_tag", "trace", "without_fast_paths"]
+__all__ = ["EXPORTERS", "OPSET", "Traced", "node_tag", "trace"]
 
 EXPORTERS = ("torchscript", "dynamo")
 """The order in which they are tried: the first takes 0.05 s where the second takes 1 to 7 s."""
@@ -30,8 +29,6 @@ OPSET = 21
 _TORCHSCRIPT_OPSET = 20
 _MARK = ("autoshrink", "Mark")
 _TORCH = Path(torch.__file__).parent
-# A user's forward() may raise any of these while it is traced, and so may the exporters.
-_ERRORS = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -64,10 +61,9 @@ def trace(model: nn.Module, example: Split, exporter: str, marked: Iterable[str]
     exporting = _by_torchscript if exporter == "torchscript" else _by_dynamo
     try:
         with without_fast_paths(), _marks(model, frozenset(marked), exporter), torch.no_grad(), _quiet() as warned:
-            graph = ir.from_proto(exporting(_Positional(model, example.names).eval(), example, names, output))
-    except _ERRORS as error:
-        first = str(error).strip().partition("\n")[0]
-        raise Refusal(f"torch's {exporter} exporter can't follow the model: {type(error).__name__}: {first}") from error
+            graph = ir.from_proto(exporting(Positional(model, example.names).eval(), example, names, output))
+    except TRACING_ERRORS as error:
+        raise Refusal(f"torch's {exporter} exporter can't follow the model: {first_line(error)}") from error
     graph.opset_imports[""] = max(graph.opset_imports[""], OPSET)
     for value in (*graph.graph.inputs, *graph.graph.outputs):
         if value.shape is not None and len(value.shape):
@@ -79,28 +75,6 @@ def trace(model: nn.Module, example: Split, exporter: str, marked: Iterable[str]
 def node_tag(module: str) -> str:
     """Give what the name of a marked module's node begins with; the runtime adds to names when it fuses nodes."""
     return f"of[{module}]"
-
-
-def input_names(model: nn.Module, example: Split) -> list[str]:
-    """Name the graph's inputs as the dict's keys, or as the arguments of the model's forward."""
-    if example.names:
-        return list(example.names)
-    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    parameters = inspect.signature(model.forward).parameters.values()
-    names = [parameter.name for parameter in parameters if parameter.kind in positional][: len(example.inputs)]
-    return names + [f"input_{index}" for index in range(len(names), len(example.inputs))]
-
-
-class _Positional(nn.Module):
-    """Calls a model as `forward` does, from positional tensors, which both exporters take."""
-
-    def __init__(self, model: nn.Module, names: tuple[str, ...]) -> None:
-        super().__init__()
-        self.model = model
-        self.names = names
-
-    def forward(self, *inputs: Tensor) -> Tensor:
-        return forward(self.model, Split(inputs, None, self.names))
 
 
 def _by_torchscript(model: nn.Module, example: Split, names: list[str], output: str) -> onnx.ModelProto:
@@ -137,37 +111,13 @@ def _by_dynamo(model: nn.Module, example: Split, names: list[str], output: str) 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[list[warnings.WarningMessage]]:
-    """Keep both exporters from writing to the terminal, and collect their warnings."""
-    loggers = [logging.getLogger(name) for name in ("torch", "torch.onnx")]
-    levels = [logger.level for logger in loggers]
-    nowhere = io.StringIO()
-    with (
-        warnings.catch_warnings(record=True) as warned,
-        contextlib.redirect_stdout(nowhere),
-        contextlib.redirect_stderr(nowhere),
-    ):
-        warnings.simplefilter("always")
-        for logger in loggers:
-            logger.setLevel(logging.CRITICAL)
-        # The exporter switches this log on again by itself, and it goes past Python's streams.
-        log, torch._C._jit_onnx_log = torch._C._jit_onnx_log, lambda *_: None
-        try:
-            yield warned
-        finally:
-            torch._C._jit_onnx_log = log
-            for logger, level in zip(loggers, levels, strict=True):
-                logger.setLevel(level)
-
-
-@contextlib.contextmanager
-def without_fast_paths() -> Iterator[None]:
-    """Keep attention in plain operators: its fused path can't be exported."""
-    enabled = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
+    """Keep both exporters quiet: one switches a log of its own on again by itself, past Python's streams."""
+    log, torch._C._jit_onnx_log = torch._C._jit_onnx_log, lambda *_: None
     try:
-        yield
+        with quiet() as warned:
+            yield warned
     finally:
-        torch.backends.mha.set_fastpath_enabled(enabled)
+        torch._C._jit_onnx_log = log
 
 
 class _Mark(torch.autograd.Function):

@@ -41,7 +41,7 @@ def invent(inputs: list[dict[str, Any]]) -> Arrays:
     generator = np.random.default_rng(0)
     arrays = {}
     for spec in inputs:
-        shape = [1, *spec["shape"][1:]]
+        shape = [size or 1 for size in spec["shape"][:1]] + [*spec["shape"][1:]]
         if not all(isinstance(size, int) and size > 0 for size in shape):
             raise ValueError(f"the input {spec['name']} has the free shape {spec['shape']}: it needs an example")
         floats = np.issubdtype(np.dtype(spec["dtype"]), np.floating)
@@ -50,13 +50,21 @@ def invent(inputs: list[dict[str, Any]]) -> Arrays:
 
 
 def predict(artifact: Any, arrays: Arrays, size: int) -> np.ndarray:
-    """Run an artifact over all examples, ``size`` at a time.
+    """Run an artifact over all examples, ``size`` at a time, or as many as it has room for.
 
     Returns:
         The first output, shape (examples, …).
+
+    Raises:
+        ValueError: the artifact has room for several examples, and their number is no multiple of that.
     """
     arrays = fit(arrays, artifact.inputs)
     count = len(next(iter(arrays.values())))
+    rows = next(iter(artifact.inputs[0]["shape"]), None)
+    if rows is not None:
+        if count % rows:
+            raise ValueError(f"the artifact takes {rows} examples at a time, and {count} are no multiple of that")
+        size = rows
     batches = ({name: array[at : at + size] for name, array in arrays.items()} for at in range(0, count, size))
     return np.concatenate([np.asarray(artifact.run(batch)[0]) for batch in batches])
 

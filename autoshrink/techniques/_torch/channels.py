@@ -14,13 +14,12 @@ import torch_pruning
 from torch import Tensor, nn
 
 from autoshrink.core import Refusal
+from autoshrink.models.exporting import TRACING_ERRORS
 from autoshrink.models.splits import Split
 from autoshrink.techniques._torch.layers import is_plain, outputs, shared_parameters
 
 __all__ = ["Channels", "Limits", "coupled_channels", "fixed_roots", "gives", "remove", "select"]
 
-# What torch_pruning, or a model that was pruned wrongly, lets through.
-_TRACING_ERRORS = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 _MIXES = ("BmmBackward", "ScaledDotProduct")
 
 
@@ -60,7 +59,7 @@ def coupled_channels(model: nn.Module, example: Split) -> tuple[torch_pruning.De
         with warnings.catch_warnings(), torch.enable_grad():
             warnings.simplefilter("ignore", UserWarning)  # about parameters outside of layers: those are pruned as well
             graph.build_dependency(model, example, forward_fn=_traced)
-    except _TRACING_ERRORS as error:
+    except TRACING_ERRORS as error:
         raise Refusal(f"channel_pruning can't follow this model's layers: {type(error).__name__}: {error}") from error
     shared = shared_parameters(model)
     found = (_channels(graph, group, shared) for group in _groups(graph))
@@ -80,7 +79,7 @@ def _groups(graph: torch_pruning.DependencyGraph) -> Iterator[Any]:
 def _group(graph: torch_pruning.DependencyGraph, module: nn.Module, indices: Iterable[int]) -> Any:
     try:
         return graph.get_pruning_group(module, graph.get_pruner_of_module(module).prune_out_channels, list(indices))
-    except _TRACING_ERRORS:
+    except TRACING_ERRORS:
         return None  # an operation in between, such as a recurrent layer, that the library takes for another
 
 
@@ -231,7 +230,7 @@ def gives(model: nn.Module, example: Split, shapes: Sequence[torch.Size]) -> boo
     try:
         with torch.no_grad():
             return [tensor.shape for tensor in outputs(model, example)] == list(shapes)
-    except _TRACING_ERRORS:
+    except TRACING_ERRORS:
         return False
 
 

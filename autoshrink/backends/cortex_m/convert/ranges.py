@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from autoshrink.backends.cortex_m.convert.calibrate import Span
 from autoshrink.backends.cortex_m.convert.network import Network, Node
+from autoshrink.models.ranges import Span
 
 __all__ = ["LOWEST", "Scale", "learned_spans", "requantize_fixed", "scales"]
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-import logging
 import operator
-import warnings
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +15,8 @@ from autoshrink.backends.cortex_m.convert.builder import Builder, LayoutRefusal,
 from autoshrink.backends.cortex_m.convert.network import Network
 from autoshrink.backends.cortex_m.convert.rules import RULES, Call
 from autoshrink.core import Refusal
-from autoshrink.models.splits import Split, forward
+from autoshrink.models.exporting import export_program
+from autoshrink.models.splits import Split
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
@@ -27,8 +25,6 @@ __all__ = ["trace"]
 
 _Order = tuple[int, ...]
 _PREFIX = "model."
-# A user's forward() may raise any of these while it is traced, and so may the exporter.
-_ERRORS = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
 
 def trace(model: nn.Module, example: Split) -> Network:
@@ -53,18 +49,6 @@ def trace(model: nn.Module, example: Split) -> Network:
     raise max(refused, key=lambda refusal: refusal.progress)
 
 
-class _Positional(nn.Module):
-    """Calls a model as `forward` does, from positional tensors."""
-
-    def __init__(self, model: nn.Module, names: tuple[str, ...]) -> None:
-        super().__init__()
-        self.model = model
-        self.names = names
-
-    def forward(self, *inputs: Tensor) -> Tensor:
-        return forward(self.model, Split(inputs, None, self.names))
-
-
 def _export(model: nn.Module, example: Split) -> ExportedProgram:
     if len(example) != 1:
         raise ValueError("a model is traced with one example")
@@ -72,26 +56,7 @@ def _export(model: nn.Module, example: Split) -> ExportedProgram:
         if not tensor.is_floating_point():
             kind = str(tensor.dtype).removeprefix("torch.")
             raise Refusal(f"an input of type {kind} can't be quantized to int8: only float inputs can")
-    try:
-        with torch.no_grad(), _quiet():
-            return torch.export.export(_Positional(model, example.names).eval(), example.inputs, strict=False)
-    except _ERRORS as error:
-        first = str(error).strip().partition("\n")[0]
-        raise Refusal(f"torch.export can't follow the model: {type(error).__name__}: {first}") from error
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep what torch logs about a model that it can't follow off the terminal; the refusal says it."""
-    log = logging.getLogger("torch")
-    level = log.level
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        log.setLevel(logging.CRITICAL)
-        try:
-            yield
-        finally:
-            log.setLevel(level)
+    return export_program(model, example)
 
 
 def _named(example: Split, orders: tuple[_Order, ...]) -> list[tuple[str, _Order]]:
