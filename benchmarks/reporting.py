@@ -27,7 +27,9 @@ __all__ = ["RESULTS", "machine", "picture", "print_table", "write_json"]
 
 RESULTS = Path(__file__).resolve().parent / "results"
 """Where the figures and pictures of the last runs lie; not in version control."""
-PACKAGES = ("autoshrink", "torch", "numpy", "onnx", "onnxruntime", "optuna", "ray")
+PACKAGES = (
+    "autoshrink", "torch", "numpy", "onnx", "onnxruntime", "optuna", "ray", "ai-edge-litert", "executorch", "openvino",
+)  # fmt: skip
 """Whose versions matter for any figure."""
 
 
