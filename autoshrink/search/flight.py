@@ -12,7 +12,7 @@ from autoshrink.search.forecast import Clues
 from autoshrink.search.sampler import Draw
 from autoshrink.search.work import Compressed, Measured
 from autoshrink.techniques.base import Stage
-from autoshrink.techniques.registry import techniques_of, until, untrained
+from autoshrink.techniques.registry import recovery_of, techniques_of, until, untrained
 
 __all__ = ["Flight", "Sketch", "Step"]
 
@@ -52,7 +52,8 @@ class Flight:
         techniques = techniques_of(self.recipe)
         self.recovers = any(item.stage is Stage.RECOVERY for item in techniques)
         self.skeleton = untrained(self.recipe).key
-        self.prefix = until(self.recipe, Stage.RECOVERY).key
+        self.structure = until(self.recipe, Stage.STRUCTURE).key
+        self.recovery = recovery_of(self.recipe).key
 
     @property
     def recipe(self) -> Recipe:

@@ -12,7 +12,8 @@ from autoshrink.search.corners import corners
 from autoshrink.search.flight import Sketch
 from autoshrink.search.session import Session
 from autoshrink.search.workers import Work
-from autoshrink.techniques.base import Accepts
+from autoshrink.techniques.base import Accepts, Stage
+from autoshrink.techniques.registry import until
 
 __all__ = ["Corners", "Reach"]
 
@@ -123,6 +124,7 @@ def _keep(session: Session, recipe: Recipe, made: work.Compressed, measured: wor
     accuracy = measured.accuracy.validation
     sketch = Sketch(artifact=made.artifact, measurement=measured.measurement, accuracy=accuracy, facts=made.facts)
     session.reuse.keep_sketch(recipe.key, sketch)
+    session.reuse.keep_start(until(recipe, Stage.STRUCTURE).key, made.start)
 
 
 def _reach(found: list[tuple[Recipe, Measurement]], original: Candidate) -> Reach:

@@ -9,7 +9,7 @@ from autoshrink.core import Candidate, Limits, Sensitivity, Target, judge
 from autoshrink.core.documents import Frozen
 from autoshrink.core.recipe import Scalar
 from autoshrink.search.cache import Cache
-from autoshrink.search.flight import Sketch
+from autoshrink.search.flight import Flight, Sketch
 from autoshrink.search.store import Store
 
 __all__ = ["Result", "Reuse"]
@@ -42,6 +42,7 @@ class Reuse:
         self._seed = seed
         self._alike: dict[str, str] = {}
         """By structure the recipe that was measured; what it costs takes ten times the memory, and is in the cache."""
+        self._starts: dict[str, str] = {}
 
     def sketch(self, skeleton: str) -> Sketch | None:
         """Look up what an untrained recipe costs, by its key."""
@@ -58,13 +59,26 @@ class Reuse:
         self._alike.setdefault(sketch.artifact.structure, skeleton)
         self._cache.keep("costs", f"{self._place}-{skeleton}.json", sketch.model_dump_json().encode())
 
-    def recovered(self, prefix: str) -> bytes | None:
-        """Look up the weights that a structure and the whole of its recovery gave."""
-        return self._cache.read("weights", self._weights(prefix))
+    def keep_start(self, structure: str, start: str | None) -> None:
+        """Keep what structure steps, by their key, end at: settings that differ a little may end at the same model."""
+        if start is not None and self._starts.get(structure) != start:
+            self._starts[structure] = start
+            self._cache.keep("starts", f"{structure}-{self._seed}", start.encode())
 
-    def keep_recovered(self, prefix: str, weights: bytes) -> None:
-        """Keep the weights that the whole of a recovery gave."""
-        self._cache.keep("weights", self._weights(prefix), weights)
+    def lesson(self, flight: Flight) -> str:
+        """Name a recipe's training, by the model that it begins with: where the names are equal, the weights are."""
+        if flight.structure not in self._starts:
+            kept = self._cache.read("starts", f"{flight.structure}-{self._seed}")
+            self._starts[flight.structure] = kept.decode() if kept is not None else flight.structure
+        return f"{self._starts[flight.structure]}-{flight.recovery}-{self._seed}"
+
+    def recovered(self, flight: Flight) -> bytes | None:
+        """Look up the weights that the whole of a recipe's training gave."""
+        return self._cache.read("weights", f"{self.lesson(flight)}.safetensors")
+
+    def keep_recovered(self, flight: Flight, weights: bytes) -> None:
+        """Keep the weights that the whole of a recipe's training gave."""
+        self._cache.keep("weights", f"{self.lesson(flight)}.safetensors", weights)
 
     def sensitivity(self) -> Sensitivity | None:
         """Look up the sensitivity table of the model."""
@@ -109,9 +123,6 @@ class Reuse:
 
     def _result(self, key: str) -> str:
         return f"{self._place}-{key}-{self._seed}.json"
-
-    def _weights(self, prefix: str) -> str:
-        return f"{prefix}-{self._seed}.safetensors"
 
 
 def _fronts(results: dict[int, Result], limits: Limits, target: Target) -> Iterator[Result]:

@@ -37,6 +37,8 @@ class Compressed:
     seconds: dict[str, float]
     recovered: bytes | None = None
     """The weights before the encoding, as safetensors; None in a recipe without a recovery, or before one."""
+    start: str | None = None
+    """A digest of the model that a recovery begins with; None where known weights took its place."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ def compress_recipe(
         files = {name: (Path(folder) / name).read_bytes() for name in artifact.files}
     seconds = {"train": sum(model.seconds.values()), "export": time.perf_counter() - begun}
     recovered = save(dict(model.recovered)) if model.recovered is not None else None
-    return Compressed(artifact, files, model.facts, seconds, recovered)
+    return Compressed(artifact, files, model.facts, seconds, recovered, model.start)
 
 
 def sensitivity(target: Target) -> Sensitivity:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -30,7 +31,8 @@ class Compressed:
     ``model`` is in eval mode, on the CPU and without parametrizations; ``encoding`` is what the backend has to do with
     it; ``facts`` are counts (MACs, parameters, non-zero weights); ``seconds`` is wall time by stage. ``recovered``
     holds the weights before the encoding, where a recovery step made them: recipes that differ in their encoding only
-    share them.
+    share them, and so do those whose structure steps end at the same ``start``, a digest of names, shapes and values
+    (None where known weights were put in their place).
     """
 
     model: nn.Module
@@ -38,6 +40,7 @@ class Compressed:
     facts: dict[str, float]
     seconds: dict[str, float]
     recovered: Mapping[str, Tensor] | None = None
+    start: str | None = None
 
 
 def compress(
@@ -74,10 +77,12 @@ def compress(
     model = bake(copy.deepcopy(workload.model)).requires_grad_(True).eval()
     context = _context(techniques, workload, seed, length)
     last_shape = max((item for item in techniques if item.stage is Stage.STRUCTURE), key=techniques.index, default=None)
-    encoding, recovered = Encoding(), known
+    encoding, recovered, start = Encoding(), known, None
     seconds = dict.fromkeys(_SECONDS.values(), 0.0)
     for item in techniques:
         begun = time.perf_counter()
+        if item.stage is not Stage.STRUCTURE and start is None and known is None:
+            start = _digest(model)
         if item.stage is Stage.RECOVERY and known is not None:
             model.load_state_dict(dict(known))
         else:
@@ -90,8 +95,18 @@ def compress(
             recovered = {name: value.detach().clone() for name, value in model.state_dict().items()}
         encoding = item.encode(encoding, model)
         seconds[_SECONDS[item.stage]] += time.perf_counter() - begun
+    if start is None and known is None:
+        start = _digest(model)
     model = bake(model).requires_grad_(False).eval()
-    return Compressed(model, encoding, count(model, workload.example), seconds, recovered)
+    return Compressed(model, encoding, count(model, workload.example), seconds, recovered, start)
+
+
+def _digest(model: nn.Module) -> str:
+    found = hashlib.sha256()
+    for name, value in model.state_dict().items():
+        found.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        found.update(value.detach().contiguous().numpy().tobytes())
+    return found.hexdigest()[:32]
 
 
 def _context(techniques: list[Technique], workload: Workload, seed: int, rung: Rung | None) -> Context:

@@ -23,6 +23,7 @@ __all__ = [
     "check_space",
     "draw",
     "kinds",
+    "recovery_of",
     "technique",
     "techniques_of",
     "until",
@@ -94,6 +95,11 @@ def until(recipe: Recipe, last: Stage) -> Recipe:
     """Cut a recipe off after a stage: what it has in common with recipes that differ in what follows."""
     steps = (setting for setting in recipe.steps if technique(setting.kind).stage <= last)
     return canonical(Recipe(steps=tuple(steps)))
+
+
+def recovery_of(recipe: Recipe) -> Recipe:
+    """Leave everything but the recovery out."""
+    return Recipe(steps=tuple(step for step in recipe.steps if technique(step.kind).stage is Stage.RECOVERY))
 
 
 def untrained(recipe: Recipe) -> Recipe:

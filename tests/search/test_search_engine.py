@@ -14,7 +14,7 @@ from autoshrink.search.store import Store
 from autoshrink.search.watcher import Progress
 from autoshrink.service.run import Finished, run
 from autoshrink.techniques.base import Stage
-from autoshrink.techniques.registry import until
+from autoshrink.techniques.registry import recovery_of, until
 
 SPACE = {
     "steps": [
@@ -109,10 +109,16 @@ def test_it_says_what_the_space_can_reach_before_it_searches(first: tuple[Finish
 
 def test_a_structure_is_trained_once(first: tuple[Finished, Stages]) -> None:
     store = first[0].store
-    kept = sorted(path.name for path in (store.folder.parent / ".cache").glob("*/weights/*.safetensors"))
-    trained = {until(c.recipe, Stage.RECOVERY).key for c in store.candidates()[1:] if c.outcome == "measured"}
-    assert {name.split("-")[0] for name in kept} == trained
-    assert len(trained) < sum(c.outcome == "measured" for c in store.candidates()[1:])
+    cache = store.folder.parent / ".cache"
+    starts = {path.name.partition("-")[0]: path.read_text() for path in cache.glob("*/starts/*")}
+    measured = [c.recipe for c in store.candidates()[1:] if c.outcome == "measured"]
+    trained = {
+        f"{starts[until(recipe, Stage.STRUCTURE).key]}-{recovery_of(recipe).key}-0"
+        for recipe in measured
+        if recovery_of(recipe).steps
+    }
+    assert {path.stem for path in cache.glob("*/weights/*.safetensors")} == trained
+    assert 0 < len(trained) < len(measured)
 
 
 def test_another_budget_begins_with_what_is_known(project: Path, first: tuple[Finished, Stages]) -> None:

@@ -128,6 +128,21 @@ def test_five_encodings_of_one_structure_train_once(target: Target, steps: list[
         steps[0] = 0
 
 
+def test_settings_that_prune_the_same_channels_begin_a_recovery_with_the_same_model(target: Target) -> None:
+    def start(ratio: float) -> str | None:
+        return made(target, pruned(ratio), EVERYTHING[3], rung=0).start
+
+    def pruned(ratio: float) -> dict[str, object]:
+        return {"kind": "channel_pruning", "ratio": ratio, "round_to": 4}
+
+    assert start(0.5) == start(0.51) != start(0.75)
+    whole = made(target, pruned(0.5), EVERYTHING[3])
+    assert whole.start == start(0.5)
+    assert whole.recovered is not None
+    known = made(target, pruned(0.51), EVERYTHING[3], known=whole.recovered)
+    assert known.artifact.key == whole.artifact.key
+
+
 def test_scoring_alone_gives_the_same_accuracy_and_no_costs(target: Target, tmp_path: Path) -> None:
     artifact = made(target, {"kind": "quantization"})
     scored = measure_artifact(target, artifact.artifact, artifact.files, wants=(), scratch=tmp_path)
