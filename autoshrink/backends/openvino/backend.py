@@ -69,8 +69,9 @@ class OpenVino(ExtraBackend):
     ) -> Artifact:
         """Write ``model.xml`` and ``model.bin``; the one output is what the model gives first (or ``logits``).
 
-        The notes say what was counted: weights ``stored`` as integers; and on this machine's CPU, ``layers`` by what
-        they compute in (those in loops or fused with others apart), and all operators that are ``executed``.
+        The notes say what was counted: weights ``stored`` as integers of so many bits; and on this machine's CPU,
+        ``layers`` by what they compute in (those in loops or fused with others apart), and all operators that are
+        ``executed``.
         """
         if reason := self.accepts(encoding, hardware):
             raise Refusal(reason)
@@ -85,8 +86,8 @@ class OpenVino(ExtraBackend):
         operators, layers = executed(compile_here(made))
         if encoding.scheme == "static" and not layers["integers"]:
             raise Refusal("static int8 was asked for, and the runtime executes no layer in integers")
-        if encoding.scheme == "weight_only" and not stored(made):
-            raise Refusal(f"weight-only int{encoding.weight_bits} finds no weight that would take less space")
+        if encoding.scheme == "weight_only" and encoding.weight_bits not in stored(made):
+            raise Refusal(f"weight-only int{encoding.weight_bits} finds no weight that NNCF would store so")
         made.set_friendly_name("model")
         for number, operation in enumerate(made.get_ordered_ops()):
             if operation.get_type_name() != "Parameter":
@@ -101,7 +102,11 @@ class OpenVino(ExtraBackend):
             files=_FILES,
             size=sum(map(len, contents)),
             structure=hashlib.sha256(_REMARKS.sub(b"", contents[0])).hexdigest()[:16],
-            notes={"layers": dict(layers), "stored": stored(made), "executed": operators},
+            notes={
+                "layers": dict(layers),
+                "stored": {f"int{bits}": count for bits, count in stored(made).items()},
+                "executed": operators,
+            },
         )
 
     def companions(self, model: Path) -> tuple[Path, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,7 +30,7 @@ _ERRORS = (
     "ValidationError",
 )
 _LAYERS = ("Convolution", "Deconvolution", "FullyConnected", "MatMul", "RNNSeq")
-_STORED = ("i4", "i8", "u4", "u8")
+_STORED = {"i4": 4, "u4": 4, "i8": 8, "u8": 8}
 
 
 def encode(made: Any, encoding: Encoding, calibration: Split) -> Any:
@@ -127,12 +128,15 @@ def executed(compiled: Any) -> tuple[dict[str, int], Counter[str]]:
     return dict(sorted(operators.items())), layers
 
 
-def stored(made: Any) -> int:
-    """Count the weights that are stored as integers."""
-    constants = (operation for operation in made.get_ops() if operation.get_type_name() == "Constant")
-    return sum(
-        item.get_element_type().get_type_name() in _STORED and len(item.get_output_shape(0)) > 1 for item in constants
-    )
+def stored(made: Any) -> dict[int, int]:
+    """Count the weights that are stored as integers, by their bits: NNCF leaves what can't be int4 in int8."""
+    found: Counter[int] = Counter()
+    for item in made.get_ops():
+        kind = item.get_element_type().get_type_name() if item.get_type_name() == "Constant" else ""
+        shape = tuple(item.get_output_shape(0)) if kind in _STORED else ()
+        if len(shape) > 1 and math.prod(shape[1:]) > 1:  # not the zero points, one a channel
+            found[_STORED[kind]] += 1
+    return dict(sorted(found.items()))
 
 
 @contextmanager
