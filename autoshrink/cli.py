@@ -192,12 +192,17 @@ def targets() -> None:
 
 
 @app.command()
-def doctor() -> None:
+def doctor(
+    setup: Annotated[
+        str | None,
+        typer.Option(metavar="BACKEND", help="Make the Python environment of a runtime that needs its own (mxnet)."),
+    ] = None,
+) -> None:
     """Check this installation: packages, profiles, spaces, and what to install for what is missing."""
     with _reported():
-        from autoshrink.console.inventory import doctor as run
+        from autoshrink.console.inventory import doctor, make_environment
 
-        raise typer.Exit(run())
+        raise typer.Exit(doctor() if setup is None else make_environment(setup))
 
 
 @app.command()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from autoshrink.core import Artifact, BackendUnavailable, Candidate, Encoding, Hardware, Measurement
+from autoshrink.devices.environment import Environment
 
 if TYPE_CHECKING:
     import numpy as np
@@ -112,6 +113,8 @@ class DeployedBackend(Backend):
 
     adapter: ClassVar[Path]
     """The file that runs on the device: ``load(path, options) -> run(inputs) -> outputs``, without autoshrink."""
+    environment: ClassVar[Environment | None] = None
+    """Where the runtime is on this machine, when it can't be installed beside autoshrink."""
 
 
 class ExtraBackend(DeployedBackend):

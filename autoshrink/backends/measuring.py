@@ -112,6 +112,7 @@ def measure(
         "batch": _BATCH,
         "threads": hardware.threads,
         "pin": hardware.pin,
+        "python": str(backend.environment.python) if backend.environment else None,
         "energy": {"counters": _COUNTERS, "seconds": 0.3},
         "stopwatch": {
             **_STOPWATCH[effort],

@@ -1,8 +1,9 @@
-"""The commands that look at the installation: targets, doctor, schema."""
+"""The commands that look at the installation, or complete it: targets, doctor, schema."""
 
 from __future__ import annotations
 
 import json
+import time
 from importlib.metadata import PackageNotFoundError, version
 
 from rich.console import Console
@@ -23,7 +24,7 @@ from autoshrink.core import (
 )
 from autoshrink.techniques.registry import check_space, kinds, technique
 
-__all__ = ["doctor", "schema", "targets"]
+__all__ = ["doctor", "make_environment", "schema", "targets"]
 
 _PACKAGES = ("torch", "onnxruntime", "optuna", "ray", "mlflow", "pydantic", "torch-pruning", "moocore")
 
@@ -63,6 +64,32 @@ def doctor() -> int:
     console.print(f"search spaces: {', '.join(names('search_spaces'))}")
     targets()
     return 1 if broken else 0
+
+
+def make_environment(kind: str) -> int:
+    """Make the Python environment of a runtime that can't share autoshrink's, or say that it is there.
+
+    Raises:
+        SpecError: no backend of this name has one.
+        BackendUnavailable: it can't be made.
+    """
+    from autoshrink.backends.base import DeployedBackend
+    from autoshrink.backends.registry import backend
+    from autoshrink.backends.registry import kinds as backends
+
+    runtimes = {name: backend(name) for name in backends()}
+    found = {name: one.environment for name, one in runtimes.items() if isinstance(one, DeployedBackend)}
+    known = {name: environment for name, environment in found.items() if environment is not None}
+    if kind not in known:
+        about = "needs no environment of its own" if kind in runtimes else "is no backend"
+        raise SpecError(f"--setup {kind}: it {about}; {nearest(kind, known)}")
+    console, begun = Console(soft_wrap=True, highlight=False), time.perf_counter()
+    made = known[kind].make(lambda text: console.print(f"  {text}"))
+    if made:
+        console.print(f"{kind} is ready in {known[kind].folder} ({time.perf_counter() - begun:.0f} s)")
+    else:
+        console.print(f"{kind} is there already, in {known[kind].folder}")
+    return 0
 
 
 def schema(kind: str) -> int:

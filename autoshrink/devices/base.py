@@ -38,7 +38,8 @@ class Device(ABC):
                 in ``files`` and the file in it to load; ``options`` for the adapter; ``example``: the name of an .npz
                 file with one example, or None for invented numbers; ``wants``: some of ``latency``, ``memory``,
                 ``energy``; ``predict``: names of .npz files, run ``batch`` examples at a time; ``threads``, ``pin``;
-                and the settings of ``stopwatch`` and ``energy``.
+                the settings of ``stopwatch`` and ``energy``; and ``python``, an interpreter on this machine other than
+                autoshrink's own (another machine's is in its address).
             files: what the harness reads, files and folders, by name.
             timeout: seconds after which the process is ended.
 

@@ -26,10 +26,11 @@ class Local(Device):
 
     def run(self, adapter: Path, request: Mapping[str, Any], files: Mapping[str, Path], timeout: float) -> Path:
         """Run the harness in a process of its own; see `Device.run`."""
+        python = request.get("python") or sys.executable
         folder = Path(tempfile.mkdtemp(prefix="autoshrink-local-"))
         try:
-            ended = launch.launch(adapter, request, files, folder, timeout)
-            check_ending(ended, "this machine", sys.executable, timeout)
+            ended = launch.launch(adapter, request, files, folder, timeout, python=python)
+            check_ending(ended, "this machine", python, timeout)
         except BaseException:
             shutil.rmtree(folder)
             raise

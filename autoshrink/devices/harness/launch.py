@@ -32,6 +32,7 @@ def launch(
     folder: Path,
     timeout: float,
     caller: int | None = None,
+    python: str = sys.executable,
 ) -> dict[str, Any]:
     """Run the program once in a process of its own.
 
@@ -42,6 +43,7 @@ def launch(
         folder: an empty folder that it writes into.
         timeout: seconds after which it is ended.
         caller: a file descriptor that can be read from when whoever asked is gone; then it is ended too.
+        python: the interpreter; another one than this has packages of its own.
 
     Returns:
         ``code``, the exit status (below zero a signal's number, None when it was ended), the ``stage`` that it was in,
@@ -55,9 +57,9 @@ def launch(
     try:
         with (folder / "log").open("wb") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "harness", *arguments],
+                [python, "-m", "harness", *arguments],
                 cwd=folder,
-                env=_environment(int(request["threads"])),
+                env=_environment(int(request["threads"]), _KEPT if python == sys.executable else ()),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -91,7 +93,7 @@ def _wait(process: subprocess.Popen[bytes], ended: int, timeout: float, caller: 
             process.wait()
 
 
-def _environment(threads: int) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if name in _KEPT or not _LEFT_OUT.match(name)}
+def _environment(threads: int, spared: tuple[str, ...]) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if name in spared or not _LEFT_OUT.match(name)}
     # A fixed hash seed makes the interpreter's own memory the same each time.
     return kept | dict.fromkeys(_POOLS, str(threads)) | {"PYTHONHASHSEED": "0", "PYTHONUNBUFFERED": "1"}
