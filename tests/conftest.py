@@ -109,6 +109,14 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def environments() -> None:
+    """The environments of runtimes that need their own, where the user's are: made by the first run of the tests."""
+    command = [sys.executable, "-m", "autoshrink", "doctor", "--setup", "mxnet"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(scope="session")
 def ssh_keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Keys of a host and of a user, and what an SSH server has to know."""
     if not Path(SSHD).exists():
