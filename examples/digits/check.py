@@ -4,6 +4,8 @@ For each model it prints its accuracy on the test split, as found here and as re
 """
 
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -57,7 +59,36 @@ def executorch(file):
     return lambda image: forward.execute([torch.from_numpy(image)])[0].numpy()
 
 
-RUNTIMES = {".onnx": onnxruntime, ".tflite": litert, ".xml": openvino, ".pte": executorch}
+MXNET = """
+import sys
+import mxnet, numpy
+symbol, weights, _ = mxnet.model.load_checkpoint(sys.argv[1], 0)
+(name,) = set(symbol.list_arguments()) - set(weights)
+model = symbol.bind(mxnet.cpu(), {**weights, name: mxnet.nd.zeros((1, 1, 8, 8))}, grad_req="null")
+while image := sys.stdin.buffer.read(4 * 64):
+    pixels = numpy.frombuffer(image, numpy.float32).reshape(1, 1, 8, 8)
+    scores = model.forward(False, **{name: mxnet.nd.array(pixels)})[0].asnumpy()
+    sys.stdout.buffer.write(scores.tobytes())
+    sys.stdout.buffer.flush()
+"""
+
+
+def mxnet(file):
+    """Open an MXNet symbol in the environment that ``autoshrink doctor --setup mxnet`` made."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "autoshrink"
+    python = next(cache.glob("mxnet-*/bin/python"))
+    command = [python, "-I", "-W", "ignore", "-c", MXNET, file.removesuffix("-symbol.json")]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+
+    def run(image):
+        process.stdin.write(np.ascontiguousarray(image).tobytes())
+        process.stdin.flush()
+        return np.frombuffer(process.stdout.read(4 * 10), np.float32)[None]
+
+    return run
+
+
+RUNTIMES = {".onnx": onnxruntime, ".tflite": litert, ".xml": openvino, ".pte": executorch, ".json": mxnet}
 
 for item in json.loads(Path(sys.argv[1]).read_text())["candidates"]:
     if item["state"] == "front":

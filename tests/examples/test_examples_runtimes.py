@@ -22,6 +22,8 @@ RUNTIMES = [name for name, target in TARGETS.items() if isinstance(backend(targe
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 ONE_IMAGE = 1 / 360
 
+pytestmark = pytest.mark.usefixtures("environments")
+
 
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
