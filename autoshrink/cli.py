@@ -128,13 +128,17 @@ def front(
     name: SearchName = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
     plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw the front: .png or .html.")] = None,
+    report: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="Write a report for people: .html or .md; may be repeated."),
+    ] = None,
     store: StoreUrl = None,
 ) -> None:
     """Show the front of a past search, finished or not."""
     with _reported():
         from autoshrink.console.commands import front as run
 
-        raise typer.Exit(run(name, json=json, plot=plot, store=store))
+        raise typer.Exit(run(name, json=json, plot=plot, report=report or [], store=store))
 
 
 @app.command()

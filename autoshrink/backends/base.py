@@ -74,6 +74,18 @@ class Backend(ABC):
     def versions(self) -> dict[str, str]:
         """Give the versions of the packages that a measurement depends on."""
 
+    def weights(self, folder: Path, artifact: Artifact) -> list[np.ndarray] | None:
+        """Read the weights back that an artifact's files hold, as the real numbers that the runtime computes with.
+
+        Args:
+            folder: holds the artifact's files.
+            artifact: what to read.
+
+        Returns:
+            Matrices and tensors in any order and in the file's own layout; None where such files can't be read back.
+        """
+        return None
+
     def companions(self, model: Path) -> tuple[Path, ...]:
         """Name the files without which a model file of this runtime can't be loaded; none for most."""
         return ()

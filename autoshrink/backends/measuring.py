@@ -200,7 +200,7 @@ def _conditions(answer: Mapping[str, Any], hardware: Hardware) -> dict[str, Any]
     conditions: dict[str, Any] = {"threads": hardware.threads, "cores": answer["cores"]}
     timed = answer.get("latency")
     if timed is not None:
-        conditions |= {"median": timed["artifact"]["median"], "p95": timed["artifact"]["p95"]}
+        conditions |= {name: timed["artifact"][name] for name in ("median", "p90", "p95", "p99")}
         conditions |= {name: timed[name] for name in ("quiet", "slowdown", "rounds", "canary")}
         conditions |= {"calls": timed["artifact"]["calls"], "clean_rounds": timed["artifact"]["rounds"]}
         conditions |= {name: timed[name] for name in ("ratio", "reference", "pace") if name in timed}

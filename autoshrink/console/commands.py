@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -28,6 +28,9 @@ from autoshrink.core import (
     parse_quantity,
 )
 from autoshrink.search.store import Store, latest, store_root
+
+if TYPE_CHECKING:
+    from autoshrink.service.run import Finished
 
 __all__ = ["apply", "demo", "front", "measure", "pick", "plain_console", "search", "write_json"]
 
@@ -103,14 +106,14 @@ def search(
         finished = run(target, kept, address=address, watcher=view)
     write_json(finished.document, json)
     print_front(console, finished.front, title=f"Front of {kept.name}", confirmed=finished.document["confirmed"])
-    _next_steps(console, finished.store, finished.plots, finished.tracked, bool(finished.front.members))
+    _next_steps(console, finished, bool(finished.front.members))
     if finished.interrupted:
         console.print(f"Interrupted; go on with: autoshrink search --resume {kept.name}")
         return INTERRUPTED
     return 0 if finished.front.members else NO_FRONT
 
 
-def front(name: str | None, *, json: bool, plot: Path | None, store: str | None) -> int:
+def front(name: str | None, *, json: bool, plot: Path | None, report: list[Path], store: str | None) -> int:
     """Show the front of a past search, from its records."""
     from autoshrink.service.run import load_front
 
@@ -125,6 +128,10 @@ def front(name: str | None, *, json: bool, plot: Path | None, store: str | None)
         plot_front(
             found, found.judged[0].candidate, f"{target.name} on {target.hardware.name}", files[".png"], files[".html"]
         )
+    if report:
+        from autoshrink.service.report import write_report
+
+        write_report(kept, target, found, document, report)
     if json:
         print(json_module.dumps(document, indent=1))
     else:
@@ -175,6 +182,8 @@ def pick(
         from autoshrink.tracking.register import register as register_model
 
         console.print(register_model(kept.folder, target, candidate, folder, register, alias))
+    if to is not None or register is not None:
+        kept.keep_pick(candidate.id)
     return 0
 
 
@@ -270,12 +279,10 @@ def _scores(candidate: Candidate) -> str:
     return ", ".join(f"{value:.4g} on the {split} split" for split, value in scores.items())
 
 
-def _next_steps(console: Console, store: Store, plots: tuple[Path, ...], tracked: str, any_front: bool) -> None:
-    console.print()
-    for path in plots:
-        console.print(f"Plot: {path}", highlight=False, soft_wrap=True)
-    console.print(f"MLflow: {tracked}", highlight=False, soft_wrap=True)
+def _next_steps(console: Console, finished: Finished, any_front: bool) -> None:
+    lines = [*(f"Plot: {path}" for path in finished.plots), f"Report: {finished.report}", f"MLflow: {finished.tracked}"]
     if any_front:
-        console.print(
-            f"Pick a model: autoshrink pick {store.name} --prefer knee --to picked/", highlight=False, soft_wrap=True
-        )
+        lines.append(f"Pick a model: autoshrink pick {finished.store.name} --prefer knee --to picked/")
+    console.print()
+    for line in lines:
+        console.print(line, highlight=False, soft_wrap=True)

@@ -22,7 +22,7 @@ def print_front(console: Console, front: Front, *, title: str, confirmed: bool) 
         footnotes(console, front, confirmed)
         return
     console.print(f"[bold]{title}: no candidate meets the limits.[/bold]")
-    for line in shortfall(front):
+    for line in front.shortfall():
         console.print(f"  {line}")
 
 
@@ -57,23 +57,6 @@ def footnotes(console: Console, front: Front, confirmed: bool) -> None:
     if any(metric.origin == "modelled" for member in front.members for metric in member.metrics.values()):
         notes.append("~ modelled, not measured")
     console.print(f"[dim]{'; '.join(notes)}; hypervolume {front.hypervolume:.4f}[/dim]")
-
-
-def shortfall(front: Front) -> list[str]:
-    """Say which limit binds, which candidate comes nearest, and by how much it misses."""
-    lines = []
-    binding = front.binding()
-    if binding:
-        limits = {"accuracy": f"{front.limits.floor:.4g}"} | {
-            name: show_quantity(limit, COSTS[name]) for name, limit in front.limits.costs.items()
-        }
-        lines.append("the limit that binds: " + ", ".join(f"{name} {limits[name]}" for name in binding))
-    nearest = front.nearest_miss()
-    if nearest is not None:
-        recipe = "the original model" if nearest.id == 0 else nearest.recipe.describe()
-        lines.append(f"the nearest candidate: {nearest.id} ({recipe})")
-        lines.append(f"it misses: {front.limits.explain(nearest)}")
-    return lines
 
 
 def measurement_table(metrics: Mapping[str, Metric], conditions: Mapping[str, Any], title: str) -> Table:

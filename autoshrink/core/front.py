@@ -175,6 +175,21 @@ class Front(Frozen):
         counts = Counter(name for candidate in outside for name in self.limits.broken(candidate))
         return self.limits.most_broken(counts)
 
+    def shortfall(self) -> list[str]:
+        """Say in words which limit binds, which candidate comes nearest, and by how much it misses."""
+        lines = []
+        binding = self.binding()
+        if binding:
+            limits = {"accuracy": f"{self.limits.floor:.4g}"}
+            limits |= {name: show_quantity(limit, COSTS[name]) for name, limit in self.limits.costs.items()}
+            lines.append("the limit that binds: " + ", ".join(f"{name} {limits[name]}" for name in binding))
+        nearest = self.nearest_miss()
+        if nearest is not None:
+            recipe = "the original model" if nearest.id == 0 else nearest.recipe.describe()
+            lines.append(f"the nearest candidate: {nearest.id} ({recipe})")
+            lines.append(f"it misses: {self.limits.explain(nearest)}")
+        return lines
+
 
 def judge(candidates: Iterable[Candidate], objectives: Sequence[str], limits: Limits) -> Front:
     """Sort candidates into front, dominated, over budget and not measured.

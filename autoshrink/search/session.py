@@ -155,6 +155,8 @@ class Session:
     ) -> Candidate:
         """Keep an artifact's files and put its figures together."""
         self.store.keep_artifact(made.artifact.key, made.files)
+        if measured.answers is not None:
+            self.store.keep_answers(made.artifact.key, measured.answers)
         return Candidate(
             id=number,
             recipe=recipe,

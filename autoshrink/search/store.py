@@ -13,14 +13,16 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
 
+import numpy as np
 from pydantic import ValidationError
 
 from autoshrink.core import Artifact, AutoshrinkError, Candidate, Source, SpecError, Target, nearest
 from autoshrink.core.documents import read_yaml
 
-__all__ = ["Store", "latest", "store_root"]
+__all__ = ["DEFAULT_ROOT", "Store", "latest", "store_root"]
 
-_DEFAULT_ROOT = ".autoshrink"
+DEFAULT_ROOT = ".autoshrink"
+"""The folder in the current one that holds all searches where nothing else is said."""
 
 
 def store_root(url: str | None = None) -> Path:
@@ -29,7 +31,7 @@ def store_root(url: str | None = None) -> Path:
     Raises:
         SpecError: the address is not a folder.
     """
-    url = url or os.environ.get("AUTOSHRINK_STORE") or _DEFAULT_ROOT
+    url = url or os.environ.get("AUTOSHRINK_STORE") or DEFAULT_ROOT
     parsed = urlparse(url)
     if parsed.scheme not in ("", "file"):
         raise SpecError(f"--store {url}: only a folder is supported, as a path or a file:// address")
@@ -58,6 +60,7 @@ class Store:
         self.folder = folder
         self.artifacts = folder / "artifacts"
         self.study = folder / "study.journal"
+        self._answers = folder / "answers"
         self._candidates = folder / "candidates.jsonl"
         self._places: dict[int, int] = {}
         """Where in that file the latest record of each candidate begins."""
@@ -222,6 +225,31 @@ class Store:
             except OSError:
                 continue
         return None
+
+    def keep_answers(self, key: str, answers: np.ndarray) -> None:
+        """Keep what an artifact answered on the test split, by its key."""
+        self._answers.mkdir(exist_ok=True)
+        partial = self._answers / f"{key}.partial"
+        with partial.open("wb") as file:
+            np.save(file, answers, allow_pickle=False)
+        partial.replace(self._answers / f"{key}.npy")
+
+    def answers(self, key: str) -> np.ndarray | None:
+        """Read what an artifact answered on the test split; None where that was never asked, or is damaged."""
+        try:
+            found: np.ndarray = np.load(self._answers / f"{key}.npy", allow_pickle=False)
+        except (OSError, ValueError, EOFError):
+            return None
+        return found
+
+    def keep_pick(self, number: int) -> None:
+        """Keep which candidate was taken last."""
+        self.write_json("picked.json", {"candidate": number})
+
+    def picked(self) -> int | None:
+        """Read which candidate was taken last; None when none was."""
+        kept = self.read_json("picked.json")
+        return None if kept is None else int(kept["candidate"])
 
     def write(self, name: str, text: str) -> Path:
         """Write a small file in one step: a reader sees the old text or the new one."""

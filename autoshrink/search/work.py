@@ -17,6 +17,7 @@ from autoshrink.backends.measuring import Effort, measure, write_inputs
 from autoshrink.backends.registry import backend
 from autoshrink.core import COSTS, Accuracy, Artifact, Measurement, Recipe, Sensitivity, Target
 from autoshrink.devices.registry import device
+from autoshrink.models.comparison import answers_of
 from autoshrink.models.splits import Split
 from autoshrink.models.workload import Workload, load_workload
 from autoshrink.techniques.pipeline import compress
@@ -48,6 +49,8 @@ class Measured:
     measurement: Measurement
     accuracy: Accuracy
     seconds: dict[str, float]
+    answers: np.ndarray | None = None
+    """What it answered on the test split, in brief as `answers_of` gives it; None where that split was not asked."""
 
 
 def compress_recipe(
@@ -139,7 +142,8 @@ def measure_artifact(
             effort=effort,
         )
     scores = {split: _score(workload, getattr(workload, split), measured.outputs[split]) for split in splits}
-    return Measured(measured.measurement, Accuracy(**scores), {"measure": time.perf_counter() - begun})
+    answers = answers_of(workload, measured.outputs["test"]) if "test" in splits else None
+    return Measured(measured.measurement, Accuracy(**scores), {"measure": time.perf_counter() - begun}, answers)
 
 
 def workload_of(target: Target) -> Workload:

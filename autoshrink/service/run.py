@@ -19,6 +19,7 @@ from autoshrink.search.store import Store
 from autoshrink.search.watcher import Silent, Watcher
 from autoshrink.search.work import workload_of
 from autoshrink.search.workers import Pool
+from autoshrink.service.report import write_report
 from autoshrink.techniques.registry import check_space, draw
 from autoshrink.tracking.tracker import Tracker
 
@@ -33,6 +34,7 @@ class Finished:
     front: Front
     document: dict[str, Any]
     plots: tuple[Path, ...]
+    report: Path
     tracked: str
     """Where MLflow has it, or why it doesn't."""
     interrupted: bool
@@ -83,7 +85,9 @@ def run(
         about = fingerprint(runtime, place, target.hardware)
         store.write_json("hardware.json", about)
         pool = Pool(target, target.search.workers, address)
-        cache = Cache(store.folder.parent, workload_of(target).key)
+        workload = workload_of(target)
+        store.write_json("workload.json", {"key": workload.key})
+        cache = Cache(store.folder.parent, workload.key)
         cache.trim()
         reuse = Reuse(cache, about["key"], target.search.seed)
         session = Session(target, store, reuse, pool, tracker, watcher or Silent())
@@ -100,9 +104,11 @@ def run(
         document = report(store, target, front, session.clock.totals())
         store.write_json("report.json", document)
         plots = _plots(target, store, front)
-        example = {str(number): array for number, array in enumerate(workload_of(target).example.arrays())}
-        tracked = tracker.finish(front, store.artifact_folder, list(plots), example)
-    return Finished(store, front, document, plots, tracked, interrupted)
+        reports = [store.folder / "report.html", store.folder / "report.md"]
+        write_report(store, target, front, document, reports, picture=plots[0], thorough=False)
+        example = {str(number): array for number, array in enumerate(workload.example.arrays())}
+        tracked = tracker.finish(front, store.artifact_folder, [*plots, *reports], example)
+    return Finished(store, front, document, plots, reports[0], tracked, interrupted)
 
 
 def load_front(store: Store) -> tuple[Target, Front, dict[str, Any]]:

@@ -30,7 +30,7 @@ __all__ = [
     "untrained",
 ]
 
-_NOT_TECHNIQUES = {"base", "registry", "pipeline", "sensitivity"}
+_NOT_TECHNIQUES = {"base", "registry", "pipeline", "sensitivity", "weight_errors"}
 
 
 @functools.cache

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from autoshrink.backends.cortex_m.encodings import MOST_ENTRIES
-from autoshrink.backends.cortex_m.graph import Graph
+from autoshrink.backends.cortex_m.graph import Graph, Tensor
 from autoshrink.backends.cortex_m.ports import Port
 from autoshrink.backends.cortex_m.write_tflite import write_tflite
 from autoshrink.core import Artifact, Encoding, Refusal
@@ -20,7 +20,7 @@ from autoshrink.core import Artifact, Encoding, Refusal
 if TYPE_CHECKING:
     from autoshrink.backends.cortex_m.convert import Converted
 
-__all__ = ["FILE", "counted", "input_ports", "output_port", "write_artifact"]
+__all__ = ["FILE", "counted", "input_ports", "output_port", "real_weights", "write_artifact"]
 
 FILE = "model.tflite"
 _WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
@@ -45,6 +45,19 @@ def counted(graph: Graph, encoding: Encoding) -> dict[str, Any]:
         "codebooks": len(shared),
         **({"kept": len(encoding.kept)} if encoding.kept else {}),
     }
+
+
+def real_weights(graph: Graph) -> list[np.ndarray]:
+    """Give the weights of a network's layers as the real numbers that its integers stand for, in the file's layout."""
+    return [_real(graph.tensors[op.inputs[1]]) for op in graph.ops if op.kind in _WEIGHTED]
+
+
+def _real(tensor: Tensor) -> np.ndarray:
+    assert tensor.data is not None  # a layer's weights are constants
+    along = [-1 if axis == tensor.axis else 1 for axis in range(len(tensor.shape))] if len(tensor.scales) > 1 else [1]
+    scales, zeros = (np.array(values).reshape(along) for values in (tensor.scales, tensor.zero_points))
+    real: np.ndarray = (tensor.data.astype(np.float64) - zeros) * scales
+    return real
 
 
 def write_artifact(converted: Converted, folder: Path, backend: str, notes: Mapping[str, Any]) -> Artifact:

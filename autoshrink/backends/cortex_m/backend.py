@@ -89,6 +89,13 @@ class CortexM(EmulatedBackend):
             notes |= {"macs": made.macs, "weight_bytes": made.weight_bytes, "arena_bytes": made.arena_bytes}
         return write_artifact(converted, folder, self.kind, notes)
 
+    def weights(self, folder: Path, artifact: Artifact) -> list[np.ndarray]:
+        """Read the weights back: integers times their scales."""
+        from autoshrink.backends.cortex_m.artifact import real_weights
+        from autoshrink.backends.cortex_m.read_tflite import read_tflite
+
+        return real_weights(read_tflite((folder / artifact.files[0]).read_bytes(), artifact.files[0]))
+
     def measure(
         self, folder: Path, artifact: Artifact, hardware: Hardware, predict: Mapping[str, Path]
     ) -> tuple[Measurement, dict[str, np.ndarray]]:

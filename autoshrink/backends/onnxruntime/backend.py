@@ -10,6 +10,7 @@ from autoshrink.backends.base import DeployedBackend, beyond, listed
 from autoshrink.core import Artifact, BackendUnavailable, Encoding, Hardware, Refusal, nearest
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import nn
 
     from autoshrink.models.splits import Split
@@ -98,6 +99,12 @@ class OnnxRuntime(DeployedBackend):
         notes |= check_executed(content, notes, encoding.scheme, hardware.options.get("graph_optimization", "all"))
         notes |= {"opset": encoded.opset_imports[""], "exporter": exported.exporter}
         return write_artifact(content, folder, self.kind, notes)
+
+    def weights(self, folder: Path, artifact: Artifact) -> list[np.ndarray]:
+        """Read the weights back, as `read_weights` says."""
+        from autoshrink.backends.onnxruntime.read import read_weights
+
+        return read_weights(folder / artifact.files[0])
 
     def versions(self) -> dict[str, str]:
         """Give the versions of the runtime and of what writes the graph."""

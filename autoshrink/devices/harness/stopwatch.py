@@ -29,6 +29,7 @@ _QUANTILE = 0.1
 """Of the undisturbed blocks, as a model's time: memory that others use at the same time disturbs too, and is not seen
 beside the blocks."""
 _RESAMPLES = 200
+_PERCENTILES = (90, 95, 99)
 _FEWEST = 9
 """Undisturbed rounds that make a figure."""
 
@@ -124,10 +125,10 @@ def race(
         move: goes to another core, as this one is not quiet.
 
     Returns:
-        For each contender ``value``, ``low``, ``high`` (95 %), ``median`` and ``p95`` in s, ``calls`` and ``rounds``
-        that count; the ``ratio`` of both with its interval; ``pace``, how much slower the machine is as a whole than it
-        was; ``quiet``, ``rounds``, ``canary``, and ``slowdown``, the usual time of the fixed work over its time on the
-        quiet machine.
+        For each contender ``value``, ``low``, ``high`` (95 %), ``median``, ``p90``, ``p95`` and ``p99`` of all calls in
+        s, ``calls`` and ``rounds`` that count; the ``ratio`` of both with its interval; ``pace``, how much slower the
+        machine is as a whole than it was; ``quiet``, ``rounds``, ``canary``, and ``slowdown``, the usual time of the
+        fixed work over its time on the quiet machine.
     """
     for name, contender in contenders.items():
         enter(f"{name}: warm up")
@@ -184,7 +185,7 @@ def _summary(
         result[name] = {
             **_interval(values[name], spreads[name]),
             "median": float(np.median(calls)),
-            "p95": float(np.quantile(calls, 0.95)),
+            **{f"p{share}": float(np.quantile(calls, share / 100)) for share in _PERCENTILES},
             "calls": len(calls),
             "rounds": count,
         }
