@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from safetensors import SafetensorError
 from safetensors.torch import load
 
 from autoshrink.backends.registry import backend
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 __all__ = ["evidence_of"]
 
 _PICTURES = 12
+_BROKEN = (AutoshrinkError, OSError, RuntimeError, SafetensorError)
+"""What a file that was kept, or a model that is built again, can fail with."""
 _LATER = (
     "Not found out at the end of the search, which would have taken time: 'autoshrink front {} --report FILE' does it."
 )
@@ -152,7 +155,7 @@ def _weights(
             raise _Missing(f"Not known: the weights can't be read back from files of the runtime {runtime.kind}.")
         before = load(known) if known is not None else None
         made = compress(until(candidate.recipe, Stage.RECOVERY), workload, target.search.seed, known=before)
-    except (AutoshrinkError, OSError) as error:
+    except _BROKEN as error:
         raise _Missing(f"Not known: the weights can't be compared ({error}).") from None
     return weight_errors(float_weights(made.model, workload.example), stored)
 

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+from google.protobuf.message import DecodeError
 from onnx import numpy_helper
 
 from autoshrink.backends.onnxruntime.sessions import open_session
+from autoshrink.core import Refusal
 
 __all__ = ["read_weights"]
 
@@ -20,9 +22,12 @@ def read_weights(path: Path) -> list[np.ndarray]:
     What is stored small, as integers with scales, blocks or a codebook, is unpacked by the runtime itself.
 
     Raises:
-        Refusal: the runtime does not take the file.
+        Refusal: it is no ONNX file, or the runtime does not take it.
     """
-    model = onnx.load(path)
+    try:
+        model = onnx.load(path)
+    except DecodeError as error:
+        raise Refusal(f"{path.name} is no ONNX file: {error}") from None
     graph = model.graph
     known = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     unpacking: list[onnx.NodeProto] = []
