@@ -115,6 +115,10 @@ def search(
 
 def front(name: str | None, *, json: bool, plot: Path | None, report: list[Path], store: str | None) -> int:
     """Show the front of a past search, from its records."""
+    if report:
+        from autoshrink.tracking.report.compose import check_files
+
+        check_files(report)
     from autoshrink.service.run import load_front
 
     kept = Store.open(store_root(store), name)

@@ -104,7 +104,7 @@ def show_quantity(value: float, unit: str) -> str:
     elif unit != "s":
         return f"{_three_digits(value)} {unit}".removesuffix(" 1")
     factors = _FACTORS[unit]
-    suffix = next((s for s in steps if abs(value) >= factors[s]), steps[-1] if value else unit)
+    suffix = next((s for s in steps if abs(value) >= float(factors[s])), steps[-1] if value else unit)
     return f"{_three_digits(value / float(factors[suffix]))} {suffix}"
 
 

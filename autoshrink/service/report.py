@@ -32,7 +32,8 @@ def write_report(
 ) -> None:
     """Write the report of a search, for people who never saw this program.
 
-    It describes the candidate that was picked last, else the knee, else the one that comes nearest to the limits.
+    It describes the candidate that was picked last, else the front's best compromise, else what comes nearest to the
+    limits.
 
     Args:
         store: the search's.
@@ -76,8 +77,14 @@ def _chosen(store: Store, front: Front) -> Chosen | None:
     if picked is not None and picked.artifact is not None:
         return Chosen(picked, "which was picked")
     knee = front.knee()
-    if knee is not None:
+    if knee is not None and knee.id != 0:
         return Chosen(knee, "the knee of the front (its best compromise), as none was picked yet")
+    others = front.model_copy(update={"judged": tuple(item for item in front.judged if item.candidate.id)})
+    second = others.knee()
+    if second is not None:
+        return Chosen(second, "the best compromise beside the original model itself, as none was picked yet")
+    if knee is not None:
+        return Chosen(knee, "the original model: nothing else is on the front")
     nearest = front.nearest_miss()
     return None if nearest is None else Chosen(nearest, "which comes nearest to the limits and breaks at least one")
 

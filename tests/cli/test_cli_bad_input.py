@@ -96,6 +96,7 @@ def test_bad_input_ends_with_a_message_to_act_on(case: str, project: Path, edit:
         (["search", "target.yaml", "--name", "../x"], "--name"),
         (["search", "--resume", "never"], "never"),
         (["front", "never"], "never"),
+        (["front", "--report", "report.pdf"], "ends in .html or .md"),
         (["pick", "--alias", "best"], "--register"),
         (["measure", "nowhere.onnx", "--on", "cpu"], "nowhere.onnx"),
         (["measure", "model.py", "--on", "cpuu"], "did you mean"),

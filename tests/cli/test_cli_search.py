@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -16,24 +15,9 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pytest
+from commands import autoshrink
 
 STATES = {"front", "dominated", "over_budget", "refused", "stopped", "failed"}
-
-
-def autoshrink(*arguments: str, cwd: Path, code: int = 0) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "autoshrink", *arguments]
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=240, check=False)
-    assert done.returncode == code, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
-    return done
-
-
-@pytest.fixture(scope="module")
-def searched(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any], str]:
-    """A finished search: its folder, its document and what it printed."""
-    folder = tmp_path_factory.mktemp("searched") / "mine"
-    shutil.copytree(trained, folder)
-    done = autoshrink("search", "target.yaml", "--name", "one", "--json", "out.json", cwd=folder)
-    return folder, json.loads((folder / "out.json").read_text()), done.stdout
 
 
 def test_the_document_has_what_the_contract_says(searched: tuple[Path, dict[str, Any], str]) -> None:
