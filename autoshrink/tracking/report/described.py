@@ -225,7 +225,7 @@ def _effort(material: Material, candidate: Candidate) -> Iterator[Block]:
         for stage, words in _STAGES.items()
         if (value := candidate.seconds.get(stage)) is not None
     ]
-    yield Paragraph((Strong("Training time, and what else it took to make it"), " (work of one core, measured):"))
+    yield Paragraph((Strong("Training time, and what else it took to make it"), " (wall time, measured):"))
     lender = material.lender
     if lender is not None:
         taken = lender.seconds["train"]

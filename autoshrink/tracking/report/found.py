@@ -91,7 +91,7 @@ def _gains(material: Material, chosen: Candidate) -> str:
     takes = [part for part in parts if part not in are]
     clauses = [f"is {_joined(are)}" if are else "", f"takes {_joined(takes)}" if takes else ""]
     clauses.append(f"has about the same {_joined(same)}" if same else "")
-    return _joined([clause for clause in clauses if clause]) or "costs what the original does"
+    return ", and ".join(clause for clause in clauses if clause) or "costs what the original does"
 
 
 def _joined(words: list[str]) -> str:
