@@ -14,7 +14,7 @@ from typing import Any
 
 from autoshrink.core import DeviceError
 from autoshrink.devices.base import Device
-from autoshrink.devices.ssh import Ssh
+from autoshrink.devices.remote import Remote
 
 __all__ = ["Several"]
 
@@ -25,7 +25,7 @@ _LOOK = 0.05
 class Several(Device):
     """A pool. Each device is taken by one process of this machine at a time, by a lock that goes with the process."""
 
-    def __init__(self, members: Sequence[Ssh]) -> None:
+    def __init__(self, members: Sequence[Remote]) -> None:
         self._members = tuple(members)
         self.places = len(self._members)
 
@@ -66,7 +66,7 @@ class Several(Device):
 
 
 @contextmanager
-def _taken(members: Sequence[Ssh]) -> Iterator[Ssh]:
+def _taken(members: Sequence[Remote]) -> Iterator[Remote]:
     folder = Path(tempfile.gettempdir()) / f"autoshrink-devices-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     while True:
