@@ -8,7 +8,7 @@ import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from autoshrink.core import Artifact, BackendUnavailable, Candidate, Encoding, Hardware, Measurement
 from autoshrink.devices.environment import Environment
@@ -127,6 +127,16 @@ class DeployedBackend(Backend):
     """The file that runs on the device: ``load(path, options) -> run(inputs) -> outputs``, without autoshrink."""
     environment: ClassVar[Environment | None] = None
     """Where the runtime is on this machine, when it can't be installed beside autoshrink."""
+
+    def benchmark(self, hardware: Hardware) -> dict[str, Any] | None:
+        """Describe the runtime's own benchmark program where the profile's option ``benchmark`` names one.
+
+        Returns:
+            ``arguments``, in which ``{model}`` is the file, ``{seconds}`` how long to time it and ``{warm}`` how long
+            to warm up before; and what `autoshrink.devices.benchmark.read_figures` wants to know. None where the
+            harness measures.
+        """
+        return None
 
 
 class ExtraBackend(DeployedBackend):

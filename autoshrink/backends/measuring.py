@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from autoshrink.backends.base import Backend, DeployedBackend, EmulatedBackend
+from autoshrink.backends.base import Backend, DeployedBackend, EmulatedBackend, listed
 from autoshrink.core import COSTS, Artifact, Hardware, Measurement, Metric, content_key
 from autoshrink.devices.base import Device
 
@@ -32,7 +32,7 @@ _STOPWATCH: dict[Effort, dict[str, float]] = {
 _LOADS = 3
 _BLOCK = 0.0008
 _BATCH = 256
-_COUNTERS = "/sys/class/powercap"
+_COUNTERS, _RAILS = "/sys/class/powercap", "/sys/bus/iio/devices"
 _REPEATS_WITHIN = 0.01
 """What a latency differs from one process to the next on a quiet machine; no interval is narrower."""
 _DISTURBED_WITHIN = 0.02
@@ -75,6 +75,9 @@ def measure(
     Energy is measured where the processor's counters can be read; else it is modelled as latency times the power that
     the profile states, within the profile's band, and marked so.
 
+    Where the profile names the runtime's own benchmark program, that takes the figures on the device; the outputs are
+    then those of the same file in the same runtime here, as ``conditions["accuracy"]`` says.
+
     Args:
         backend: the runtime.
         device: where to measure.
@@ -113,7 +116,8 @@ def measure(
         "threads": hardware.threads,
         "pin": hardware.pin,
         "python": str(backend.environment.python) if backend.environment else None,
-        "energy": {"counters": _COUNTERS, "seconds": 0.3},
+        "energy": {"counters": _COUNTERS, "rails": _RAILS, "seconds": 0.3},
+        "benchmark": backend.benchmark(hardware),
         "stopwatch": {
             **_STOPWATCH[effort],
             "block": _BLOCK,
@@ -208,5 +212,10 @@ def _conditions(answer: Mapping[str, Any], hardware: Hardware) -> dict[str, Any]
         conditions["memory"] = {name: value for name, value in answer["memory"].items() if name != "peak"}
     if hardware.energy is not None and "value" not in answer.get("energy", {"value": None}):
         conditions["energy"] = f"{answer['energy']['note']}; modelled: {hardware.energy.source}"
+    if "rails" in answer.get("energy", {}):
+        conditions["energy"] = f"by the phone's power rails {listed(answer['energy']['rails'])}"
+    if "predicted" in answer:
+        conditions["accuracy"] = answer["predicted"]
+    conditions |= {name: answer[name] for name in ("phone",) if name in answer}
     conditions["load_average"] = answer["load_average"]
     return conditions | {name: answer[name] for name in ("versions", "adapter", "seconds")}

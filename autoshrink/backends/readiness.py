@@ -10,10 +10,10 @@ __all__ = ["ready"]
 
 
 def ready(hardware: Hardware) -> str:
-    """Say what is missing for a profile: a device, a backend, a package; empty when nothing is."""
+    """Say what is missing for a profile: a device that answers, a backend, a package; empty when nothing is."""
     try:
         backend(hardware.backend).require(hardware)
-        device(hardware)
+        device(hardware).fingerprint()
     except (BackendUnavailable, DeviceError, SpecError) as error:
         return str(error)
     return ""

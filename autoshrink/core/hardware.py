@@ -47,9 +47,16 @@ class Energy(Frozen):
 
 
 def _place(device: str) -> str:
-    if device in ("local", "emulated") or re.fullmatch(r"(ssh|adb)://\S+", device):
+    if device in ("local", "emulated", "none"):
         return device
-    raise ValueError(f"must be local, emulated, ssh://user@host or adb://SERIAL, not {device!r}")
+    if len({address.partition("://")[0] for address in device.split(",")}) == 1 and all(
+        re.fullmatch(r"(ssh|adb)://\S+", address) for address in device.split(",")
+    ):
+        return device
+    raise ValueError(
+        f"must be local, emulated, ssh://user@host, adb://SERIAL or none, not {device!r} "
+        "(several of one kind are separated by commas)"
+    )
 
 
 class Hardware(Document):

@@ -25,6 +25,8 @@ class Device(ABC):
     as little around it as possible, for timing), ``notes`` and ``versions``.
     """
 
+    address: str
+    """What a profile calls it."""
     places: int = 1
     """How many of its kind there are, each of which can run something at the same time."""
 
@@ -38,8 +40,10 @@ class Device(ABC):
                 in ``files`` and the file in it to load; ``options`` for the adapter; ``example``: the name of an .npz
                 file with one example, or None for invented numbers; ``wants``: some of ``latency``, ``memory``,
                 ``energy``; ``predict``: names of .npz files, run ``batch`` examples at a time; ``threads``, ``pin``;
-                the settings of ``stopwatch`` and ``energy``; and ``python``, an interpreter on this machine other than
-                autoshrink's own (another machine's is in its address).
+                the settings of ``stopwatch`` and ``energy``; ``python``, an interpreter on this machine other than
+                autoshrink's own (another machine's is in its address); and where the runtime's own ``benchmark``
+                program takes the harness's place, how it is called and what it prints
+                (`autoshrink.devices.benchmark`).
             files: what the harness reads, files and folders, by name.
             timeout: seconds after which the process is ended.
 

@@ -15,6 +15,8 @@ __all__ = ["Emulated"]
 class Emulated(Device):
     """No place where a harness could run: only a backend that emulates its own hardware can use it."""
 
+    address = "emulated"
+
     def run(self, adapter: Path, request: Mapping[str, Any], files: Mapping[str, Path], timeout: float) -> Path:
         """Refuse.
 

@@ -19,6 +19,8 @@ __all__ = ["Local"]
 class Local(Device):
     """The machine that autoshrink runs on."""
 
+    address = "local"
+
     @property
     def cores(self) -> int:
         """The cores that this process may use."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from autoshrink.core import DeviceError, Hardware, SpecError
+from autoshrink.core import DeviceError, Hardware
+from autoshrink.devices.adb import Adb
+from autoshrink.devices.adb_benchmark import AdbBenchmark
 from autoshrink.devices.base import Device
 from autoshrink.devices.emulated import Emulated
 from autoshrink.devices.local import Local
@@ -11,28 +13,42 @@ from autoshrink.devices.ssh import Ssh
 
 __all__ = ["device"]
 
+_PLACEHOLDERS = {
+    "ssh://USER@HOST": "the user and the name or address of the machine",
+    "adb://SERIAL": "the phone's serial number, which 'adb devices' lists,",
+}
+"""What a profile that is shipped has instead of an address."""
+
 
 def device(hardware: Hardware) -> Device:
     """Find the device of a profile.
 
     Raises:
-        SpecError: this kind of device is not supported.
-        DeviceError: the device does not have what the profile asks for.
+        DeviceError: the profile names none yet, or it does not have what the profile asks for.
     """
     if hardware.device == "emulated":
         return Emulated()
-    if hardware.device.startswith("ssh://"):
-        several = [Ssh(address) for address in hardware.device.split(",")]
-        return Several(several) if len(several) > 1 else several[0]
+    if hardware.device == "none":
+        raise DeviceError(f"{hardware.name} is described only: nothing can be measured on it from here")
     if hardware.device != "local":
-        kind = hardware.device.partition("://")[0]
-        raise SpecError(
-            f"{hardware.name}: the device {hardware.device!r} can't be used: {kind} is not supported by this version "
-            "(supported: local, ssh, emulated)"
-        )
+        several = [_elsewhere(address, hardware) for address in hardware.device.split(",")]
+        return Several(several) if len(several) > 1 else several[0]
     local = Local()
     if hardware.threads > local.cores:
         raise DeviceError(
             f"{hardware.name} needs {hardware.threads} cores, one for each thread, and this machine has {local.cores}"
         )
     return local
+
+
+def _elsewhere(address: str, hardware: Hardware) -> Device:
+    for placeholder, what in _PLACEHOLDERS.items():
+        if address.startswith(placeholder):
+            raise DeviceError(
+                f"{hardware.name}: copy {hardware.source.name}, write {what} in place of "
+                f"{placeholder.partition('://')[2]}, and name the copy as the hardware"
+            )
+    if address.startswith("ssh://"):
+        return Ssh(address)
+    program = hardware.options.get("benchmark")
+    return AdbBenchmark(address, program) if program else Adb(address)

@@ -49,9 +49,6 @@ serve(folder, sys.stdin.buffer.raw, sys.stdout.buffer)
 class Remote(Device):
     """A machine that a program of this one connects to; it needs Python with NumPy, and the runtime."""
 
-    address: str
-    """As the profile writes it."""
-
     @abstractmethod
     def _command(self) -> list[str]:
         """Name the program here, with the arguments that run `_start` there, its pipes being those of Python there."""

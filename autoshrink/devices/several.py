@@ -14,7 +14,6 @@ from typing import Any
 
 from autoshrink.core import DeviceError
 from autoshrink.devices.base import Device
-from autoshrink.devices.remote import Remote
 
 __all__ = ["Several"]
 
@@ -25,7 +24,7 @@ _LOOK = 0.05
 class Several(Device):
     """A pool. Each device is taken by one process of this machine at a time, by a lock that goes with the process."""
 
-    def __init__(self, members: Sequence[Remote]) -> None:
+    def __init__(self, members: Sequence[Device]) -> None:
         self._members = tuple(members)
         self.places = len(self._members)
 
@@ -66,7 +65,7 @@ class Several(Device):
 
 
 @contextmanager
-def _taken(members: Sequence[Remote]) -> Iterator[Remote]:
+def _taken(members: Sequence[Device]) -> Iterator[Device]:
     folder = Path(tempfile.gettempdir()) / f"autoshrink-devices-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     while True:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from autoshrink.backends.base import ExtraBackend
+from autoshrink.backends.litert.benchmark import benchmark_model, check_benchmark
 from autoshrink.core import Artifact, Encoding, Hardware, Refusal, nearest
 
 if TYPE_CHECKING:
@@ -18,14 +19,15 @@ if TYPE_CHECKING:
 __all__ = ["LiteRt"]
 
 _FILE = "model.tflite"
-_OPTIONS = ("integer_only", "xnnpack")
+_OPTIONS = ("benchmark", "integer_only", "xnnpack")
 
 
 class LiteRt(ExtraBackend):
     """Google's LiteRT, which was TensorFlow Lite.
 
     Options of a profile: ``xnnpack`` (default true: XNNPACK's kernels) and ``integer_only`` (default false: float
-    inputs and outputs around a static int8 model; true is for accelerators that know integers only).
+    inputs and outputs around a static int8 model; true is for accelerators that know integers only); and for a phone
+    without Python ``benchmark``, the path of LiteRT's ``benchmark_model`` on it.
     """
 
     kind: ClassVar[str] = "litert"
@@ -48,9 +50,15 @@ class LiteRt(ExtraBackend):
         for option, value in hardware.options.items():
             if option not in _OPTIONS:
                 raise hardware.source.error(("options", option), f"unknown option; {nearest(option, _OPTIONS)}")
-            if not isinstance(value, bool):
+            if option == "benchmark":
+                check_benchmark(hardware)
+            elif not isinstance(value, bool):
                 raise hardware.source.error(("options", option), f"must be true or false, not {value!r}")
         super().require(hardware)
+
+    def benchmark(self, hardware: Hardware) -> dict[str, Any] | None:
+        """Describe ``benchmark_model``, where the profile names it."""
+        return benchmark_model(hardware) if "benchmark" in hardware.options else None
 
     def accepts(self, encoding: Encoding, hardware: Hardware) -> str:
         """Say what stands in the way of an encoding; an integer-only profile has static int8 alone."""

@@ -112,7 +112,8 @@ class _Run:
         if "energy" in self.wants:
             self.enter("artifact: measure energy")
             settings = self.request["energy"]
-            answer["energy"] = measure_energy(bound(artifact, example), Path(settings["counters"]), settings["seconds"])
+            counters, rails = Path(settings["counters"]), Path(settings["rails"])
+            answer["energy"] = measure_energy(bound(artifact, example), counters, settings["seconds"], rails)
             self._lap("energy")
         for name in self.request["predict"]:
             self.enter(f"artifact: predict {name}")
