@@ -16,9 +16,19 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from queue import SimpleQueue
+from typing import IO
 
 _VERSION, _MOST = 0x01000001, 1 << 18
 _MOVED = re.compile(r"(?<![\w./-])/(data/local/tmp|data/data|sys/bus/iio|sys/devices/system/cpu)(?![\w.-])")
+_PROGRAMS = {
+    "getprop": "case $1 in ro.product.model) echo Folder;; ro.build.fingerprint) echo folder/folder:14/TEST;; esac",
+    "dumpsys": """case $1 in
+        thermalservice) echo "IsStatusOverride: false"; echo "Thermal Status: $(cat $(dirname $0)/../heat)";;
+        battery) printf 'Current Battery Service state:\\n  AC powered: false\\n  USB powered: true\\n'
+            printf '  level: 85\\n  temperature: 312\\n';; esac""",
+    "run-as": 'shift; exec "$@"',
+}
+"""What Android has beside a shell's usual programs."""
 _BANNER = b"device::ro.product.name=folder;ro.product.model=Folder;ro.product.device=folder;features=shell_v2,cmd"
 
 
@@ -26,7 +36,7 @@ class Phone:
     """Serves on a port until it is stopped.
 
     Attributes:
-        folder: holds ``data/`` and ``sys/``, and in ``bin/`` what Android has beside a shell's usual programs.
+        folder: holds ``data/``, ``sys/``, ``bin/`` and the thermal state in ``heat``.
         manner: ``device``; or ``unauthorized``, which never allows a computer to debug.
     """
 
@@ -34,6 +44,9 @@ class Phone:
         self.folder, self.manner = folder, manner
         for name in ("bin", "data/local/tmp", "data/data"):
             (folder / name).mkdir(parents=True, exist_ok=True)
+        (folder / "heat").write_text("0")
+        for name, text in _PROGRAMS.items():
+            self.program(f"bin/{name}", f"#!/bin/sh\n{text}\n")
         self.port = port
         self._listener: socket.socket | None = None
         self._connections: list[_Connection] = []
@@ -42,6 +55,13 @@ class Phone:
     def serial(self) -> str:
         """How the client calls it."""
         return f"127.0.0.1:{self.port}"
+
+    def program(self, name: str, text: str) -> None:
+        """Put a program into the folder."""
+        file = self.folder / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+        file.chmod(0o755)
 
     def start(self) -> None:
         """Serve."""
@@ -202,20 +222,21 @@ class _Shell(_Stream):
             for kind, pipe in ((1, process.stdout), (2, process.stderr))
             if pipe is not None
         ]
-        for pump in pumps:
-            pump.start()
-        for pump in pumps:
-            pump.join()
-        self.say(struct.pack("<BIB", 3, 1, process.wait() & 0xFF))
+        with process:  # closes its pipes
+            for pump in pumps:
+                pump.start()
+            for pump in pumps:
+                pump.join()
+        self.say(struct.pack("<BIB", 3, 1, process.returncode & 0xFF))
 
-    def _feed(self, pipe: object) -> None:
-        with contextlib.closing(pipe) as to, contextlib.suppress(OSError):  # type: ignore[type-var]
+    def _feed(self, pipe: IO[bytes]) -> None:
+        with contextlib.suppress(OSError, ValueError), pipe:
             for kind, content in self._packets():
                 if kind == 4:
                     return
                 if kind == 0:
-                    to.write(content)
-                    to.flush()
+                    pipe.write(content)
+                    pipe.flush()
 
     def _packets(self) -> Iterator[tuple[int, bytes]]:
         while head := self.listen(5):

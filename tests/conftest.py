@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from adb_phone import Phone
 from hypothesis import settings
 from ssh_server import SSHD, Sshd
 
@@ -157,3 +158,22 @@ def sshd(ssh_keys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     server.start()
     yield server
     server.stop()
+
+
+@pytest.fixture
+def adb_phone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Phone]:
+    """Start what answers as a phone does, and a server of ADB's that is this test's own."""
+    client = shutil.which("adb")
+    if client is None:
+        pytest.skip("no client for phones: apt-get install adb")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("ANDROID_ADB_SERVER_PORT", str(free.getsockname()[1]))
+    monkeypatch.setenv("HOME", str(tmp_path))  # where the client keeps its key
+    monkeypatch.setenv("ANDROID_ADB_LOG_PATH", str(tmp_path / "adb.log"))
+    monkeypatch.delenv("ANDROID_SERIAL", raising=False)
+    phone = Phone(tmp_path / "phone")
+    phone.start()
+    yield phone
+    phone.stop()
+    subprocess.run([client, "kill-server"], check=False, capture_output=True)

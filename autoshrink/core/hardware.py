@@ -53,10 +53,7 @@ def _place(device: str) -> str:
         re.fullmatch(r"(ssh|adb)://\S+", address) for address in device.split(",")
     ):
         return device
-    raise ValueError(
-        f"must be local, emulated, ssh://user@host, adb://SERIAL or none, not {device!r} "
-        "(several of one kind are separated by commas)"
-    )
+    raise ValueError(f"must be local, emulated, none, ssh://user@host or adb://SERIAL, not {device!r}")
 
 
 class Hardware(Document):

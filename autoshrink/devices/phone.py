@@ -85,7 +85,7 @@ class Phone:
             DeviceError: the phone is gone, or the command did not end within ``timeout`` seconds.
         """
         self.reach()
-        line = f"( {command}\n) 2>&1; echo; echo {_ENDED} $?"
+        line = f"( {command}\n) 2>&1; code=$?; echo; echo {_ENDED} $code"
         done = self._run(self.client("shell", "-T", line), timeout)
         printed, ended, code = done.stdout.rpartition(f"\n{_ENDED} ")
         if not ended:
@@ -122,7 +122,7 @@ class Phone:
         return found
 
     def condition(self) -> dict[str, Any]:
-        """Give the thermal state by its name, and of the battery the level (%), temperature (°C) and what charges it."""
+        """Give the thermal state, and of the battery the level (%), the temperature (°C) and what charges it."""
         _, printed = self.shell("dumpsys thermalservice 2>/dev/null; dumpsys battery 2>/dev/null")
         found: dict[str, Any] = {}
         heat = re.search(r"^Thermal Status: (\d+)", printed, re.M)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from ssh_server import Sshd
 from test_cli_search import autoshrink
+
+from autoshrink.core import Metric, Recipe, Source, Target
+from autoshrink.search.work import Measured, compress_recipe, measure_artifact
 
 HARDWARE = "{{name: a machine over SSH, kind: cpu, backend: onnxruntime, device: '{}'}}"
 
@@ -57,22 +60,30 @@ def test_a_cable_that_is_pulled_stops_the_search_in_order_and_it_goes_on(over_ss
     assert not [c["reason"] for c in document["candidates"] if c["state"] == "failed"]
 
 
-def measured(file: Path, on: Path, folder: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(autoshrink("measure", str(file), "--on", str(on), "--json", cwd=folder).stdout)
-    return found
+def test_figures_are_those_of_the_machine_itself(over_ssh: Path, tmp_path: Path) -> None:
+    there = Target.read(over_ssh / "target.yaml")
+    here = there.model_copy(update={"hardware": there.hardware.model_copy(update={"device": "local"})})
+    here._source = there.source
+    recipe = Recipe.parse({"steps": [{"kind": "quantization", "weight_bits": 8, "scheme": "static"}]}, Source("recipe"))
+    made, original = compress_recipe(here, recipe), compress_recipe(here, Recipe())
 
+    def measured(target: Target) -> Measured:
+        reference = (original.artifact, original.files)
+        splits, scratch = ("validation", "test"), tmp_path / "scratch"
+        return measure_artifact(target, made.artifact, made.files, reference, splits=splits, scratch=scratch)
 
-def test_figures_are_those_of_the_machine_itself(over_ssh: Path, sshd: Sshd) -> None:
-    autoshrink("search", "target.yaml", "--candidates", "1", "--name", "far", cwd=over_ssh)
-    model = next((over_ssh / ".autoshrink" / "far" / "artifacts").glob("*/model.onnx"))
-    places = {}
-    for name, device in (("here", "local"), ("there", f"'{sshd.address}'")):
-        places[name] = over_ssh / f"{name}.yaml"
-        places[name].write_text(f"name: {name}\nkind: cpu\nbackend: onnxruntime\ndevice: {device}\n")
-    for _ in range(3):
-        here, there = (measured(model, places[name], over_ssh)["metrics"] for name in ("here", "there"))
-        assert here["size"]["value"] == there["size"]["value"]
-        ratio = there["latency"]["value"] / here["latency"]["value"]
-        if 0.85 < ratio < 1.15:
-            return  # else the machine's own pace may have changed in between
-    pytest.fail(f"over SSH a call takes {ratio:.2f} times as long")
+    times: list[tuple[float, float]] = []
+    ratios: list[tuple[float, float]] = []
+    while len(times) < 8:
+        near, far = measured(here), measured(there)
+        assert far.accuracy == near.accuracy
+        sizes = [one.measurement.metrics["size"] for one in (near, far)]
+        assert sizes[0] == sizes[1] == Metric.exact(made.artifact.size, "B")
+        times.append((near.measurement.metrics["latency"].value, far.measurement.metrics["latency"].value))
+        ratios.append(tuple(one.measurement.conditions["ratio"]["value"] for one in (near, far)))
+        # What disturbs only ever adds, so the least of each counts; against the original, timed in turn, the usual one.
+        fastest = [min(column) for column in zip(*times, strict=True)]
+        usual = [statistics.median(column) for column in zip(*ratios, strict=True)]
+        if all(abs(far / near - 1) < 0.15 for near, far in (fastest, usual)):
+            return
+    pytest.fail(f"over SSH a call takes {fastest[1] / fastest[0]:.2f} times as long; times {times}, ratios {ratios}")

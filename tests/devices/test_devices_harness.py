@@ -175,6 +175,9 @@ def test_peak_memory_is_what_is_held_while_running(
     assert memory["peak"] == pytest.approx(kept + work_size + memory["mapped"] + memory["past_malloc"], rel=0.02)
 
 
+NOWHERE = Path("/none")
+
+
 def counters(folder: Path, microjoules: list[int], full: int = 10_000) -> list[Path]:
     made = []
     for index, value in enumerate(microjoules):
@@ -194,18 +197,46 @@ def test_energy_is_that_of_one_call_even_when_counters_wrap(tmp_path: Path) -> N
             file.write_text(str((int(file.read_text()) + spent) % 10_000))
         time.sleep(0.001)
 
-    result = measure_energy(call, tmp_path, 0.02)
+    result = measure_energy(call, tmp_path, 0.02, NOWHERE)
     assert result["value"] == pytest.approx(5e-6)
     assert result["low"] <= result["value"] <= result["high"]
     assert result["calls"] >= 3
 
 
 def test_energy_that_does_not_show_is_no_figure(tmp_path: Path) -> None:
-    assert "no energy counters" in measure_energy(work(1), tmp_path, 0.001)["note"]
+    assert "no energy counters" in measure_energy(work(1), tmp_path, 0.001, NOWHERE)["note"]
     files = counters(tmp_path, [5])
-    assert "don't show" in measure_energy(work(1), tmp_path, 0.001)["note"]
+    assert "don't show" in measure_energy(work(1), tmp_path, 0.001, NOWHERE)["note"]
     files[0].write_text("many")
-    assert "can't be read" in measure_energy(work(1), tmp_path, 0.001)["note"]
+    assert "can't be read" in measure_energy(work(1), tmp_path, 0.001, NOWHERE)["note"]
+
+
+RAILS = """\
+t=358400
+CH0(T=358400)[S10M_VDD_TPU], {0}
+CH3(T=358400)[S2M_VDD_CPUCL2], {1}
+CH4(T=358400)[S1M_VDD_MIF], {2}
+CH5(T=358400)[VSYS_PWR_DISPLAY], {0}
+"""
+"""As a Pixel shows its power rails, those of the processor among others."""
+
+
+def test_a_phone_tells_its_energy_by_the_rails_of_its_processor(tmp_path: Path) -> None:
+    file = tmp_path / "iio:device1" / "energy_value"
+    file.parent.mkdir()
+    spent = [761_330, 761_330, 29_110]
+
+    def call() -> None:
+        spent[:] = [spent[0] + 1000, spent[1] + 40, spent[2] + 2]
+        file.write_text(RAILS.format(*spent))
+        time.sleep(0.001)
+
+    call()
+    result = measure_energy(call, NOWHERE, 0.02, tmp_path)
+    assert result["value"] == pytest.approx(42e-6)
+    assert result["rails"] == ["S1M_VDD_MIF", "S2M_VDD_CPUCL2"]
+    file.write_text("CH0(T=358400)[VSYS_PWR_DISPLAY], 5")
+    assert "no rail of the processor" in measure_energy(call, NOWHERE, 0.02, tmp_path)["note"]
 
 
 SPECS: list[dict[str, Any]] = [

@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 from device_requests import Ask, assert_ended
 
-from autoshrink.core import AutoshrinkError, BackendUnavailable, DeviceError, Hardware, SpecError
+from autoshrink.core import AutoshrinkError, BackendUnavailable, DeviceError, Hardware, catalog_folder, names
+from autoshrink.devices.adb import Adb
+from autoshrink.devices.adb_benchmark import AdbBenchmark
 from autoshrink.devices.base import ArtifactFailed
 from autoshrink.devices.local import Local
 from autoshrink.devices.registry import device
@@ -130,5 +132,17 @@ def test_a_profile_finds_its_device_or_says_what_is_missing() -> None:
         device(Hardware(**plain, threads=4096))
     assert isinstance(device(Hardware(**plain, device="ssh://me@board")), Ssh)
     assert device(Hardware(**plain, device="ssh://me@board,ssh://me@other")).places == 2
-    with pytest.raises(SpecError, match=r"is not supported by this version \(supported: local, ssh, emulated\)"):
-        device(Hardware(**plain, device="adb://1234"))
+    assert isinstance(device(Hardware(**plain, device="adb://1234")), Adb)
+    assert isinstance(device(Hardware(**plain, device="adb://1234", options={"benchmark": "/there"})), AdbBenchmark)
+    assert device(Hardware(**plain, device="adb://1234,adb://5678")).places == 2
+    with pytest.raises(DeviceError, match=r"box is described only"):
+        device(Hardware(**plain, device="none"))
+
+
+@pytest.mark.parametrize("name", [name for name in names("targets") if not name.startswith("cpu")])
+def test_a_profile_without_an_address_says_what_to_write_there(name: str) -> None:
+    hardware = Hardware.read(catalog_folder("targets") / f"{name}.yaml")
+    if "://" not in hardware.device:
+        return
+    with pytest.raises(DeviceError, match=rf"copy .*{name}\.yaml, write .* in place of (SERIAL|USER@HOST), and name"):
+        device(hardware)
