@@ -129,7 +129,7 @@ class Exploration:
         sketch = self._session.reuse.sketch(flight.skeleton) if flight.recovers else None
         if sketch is not None:
             self._cost_known(flight, sketch)
-        elif flight.recovers and self._session.reuse.recovered(flight) is not None:
+        elif flight.recovers and self._session.reuse.recovered(flight.lesson) is not None:
             self._hand_out(flight, "train")  # which needs no training any more
         else:
             self._hand_out(flight, "shape")
@@ -145,8 +145,9 @@ class Exploration:
                 self._ready.remove(flight)
                 weaker = False if self._funnel.below(flight) else None
                 self._finish(flight, flight.candidate("stopped", reason), stronger=weaker)
-        in_training = {self._session.reuse.lesson(flight) for flight, step in self._running.values() if step == "train"}
-        free = [flight for flight in self._ready if self._session.reuse.lesson(flight) not in in_training]
+        training = self._session.reuse.training
+        now = {training(flight.lesson) for flight, step in self._running.values() if step == "train"}
+        free = [flight for flight in self._ready if training(flight.lesson) not in now]
         return max(free, key=lambda flight: (self._gain(flight), -flight.id), default=None)
 
     def _gain(self, flight: Flight) -> float:
@@ -157,7 +158,7 @@ class Exploration:
         if step == "shape":
             ref = pool.compress(recipe, 0)
         elif step == "train":
-            weights = self._session.reuse.recovered(flight)
+            weights = self._session.reuse.recovered(flight.lesson)
             flight.rung = self._funnel.rung(flight) if weights is None else len(RUNGS)
             flight.taught = weights is None
             ref = pool.compress(recipe, flight.rung, weights)
@@ -209,7 +210,7 @@ class Exploration:
 
     def _keep_shape(self, flight: Flight, made: work.Compressed) -> None:
         flight.made = made
-        self._session.reuse.keep_start(flight.structure, made.start)
+        self._session.reuse.keep_start(flight.lesson.structure, made.start)
         if self._session.reuse.alike(made.artifact.structure) is not None:
             self._hand_out(flight, "cost")  # its like was measured: only its answers are missing, not the device
         else:
@@ -262,7 +263,7 @@ class Exploration:
         if made.recovered is not None and flight.taught:
             self._funnel.trained(flight, made.seconds["train"])
             if flight.complete:
-                self._session.reuse.keep_recovered(flight, made.recovered)
+                self._session.reuse.keep_recovered(flight.lesson, made.recovered)
         self._hand_out(flight, "score")
 
     def _keep_score(self, flight: Flight, measured: work.Measured) -> None:

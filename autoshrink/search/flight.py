@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from autoshrink.core import Accuracy, Artifact, Candidate, Measurement, Metric, Recipe
 from autoshrink.core.documents import Frozen
@@ -14,7 +14,7 @@ from autoshrink.search.work import Compressed, Measured
 from autoshrink.techniques.base import Stage
 from autoshrink.techniques.registry import recovery_of, techniques_of, until, untrained
 
-__all__ = ["Flight", "Sketch", "Step"]
+__all__ = ["Flight", "Lesson", "Sketch", "Step"]
 
 Step = Literal["shape", "cost", "train", "score"]
 """Apply and export without training; measure that; train and export; let the runtime answer the validation split."""
@@ -29,6 +29,18 @@ class Sketch(Frozen):
     measurement: Measurement
     accuracy: float | None
     facts: dict[str, float]
+
+
+class Lesson(NamedTuple):
+    """A recipe's recovery and what comes before it, by their keys: what recipes with the same weights share."""
+
+    structure: str
+    recovery: str
+
+    @classmethod
+    def of(cls, recipe: Recipe) -> Lesson:
+        """Name a recipe's."""
+        return cls(until(recipe, Stage.STRUCTURE).key, recovery_of(recipe).key)
 
 
 @dataclass
@@ -52,8 +64,7 @@ class Flight:
         techniques = techniques_of(self.recipe)
         self.recovers = any(item.stage is Stage.RECOVERY for item in techniques)
         self.skeleton = untrained(self.recipe).key
-        self.structure = until(self.recipe, Stage.STRUCTURE).key
-        self.recovery = recovery_of(self.recipe).key
+        self.lesson = Lesson.of(self.recipe)
 
     @property
     def recipe(self) -> Recipe:

@@ -9,7 +9,7 @@ from autoshrink.core import Candidate, Limits, Sensitivity, Target, judge
 from autoshrink.core.documents import Frozen
 from autoshrink.core.recipe import Scalar
 from autoshrink.search.cache import Cache
-from autoshrink.search.flight import Flight, Sketch
+from autoshrink.search.flight import Lesson, Sketch
 from autoshrink.search.store import Store
 
 __all__ = ["Result", "Reuse"]
@@ -65,20 +65,21 @@ class Reuse:
             self._starts[structure] = start
             self._cache.keep("starts", f"{structure}-{self._seed}", start.encode())
 
-    def lesson(self, flight: Flight) -> str:
-        """Name a recipe's training, by the model that it begins with: where the names are equal, the weights are."""
-        if flight.structure not in self._starts:
-            kept = self._cache.read("starts", f"{flight.structure}-{self._seed}")
-            self._starts[flight.structure] = kept.decode() if kept is not None else flight.structure
-        return f"{self._starts[flight.structure]}-{flight.recovery}-{self._seed}"
+    def training(self, lesson: Lesson) -> str:
+        """Name a training by the model that it begins with: where the names are equal, the weights are."""
+        structure, recovery = lesson
+        if structure not in self._starts:
+            kept = self._cache.read("starts", f"{structure}-{self._seed}")
+            self._starts[structure] = kept.decode() if kept is not None else structure
+        return f"{self._starts[structure]}-{recovery}-{self._seed}"
 
-    def recovered(self, flight: Flight) -> bytes | None:
+    def recovered(self, lesson: Lesson) -> bytes | None:
         """Look up the weights that the whole of a recipe's training gave."""
-        return self._cache.read("weights", f"{self.lesson(flight)}.safetensors")
+        return self._cache.read("weights", f"{self.training(lesson)}.safetensors")
 
-    def keep_recovered(self, flight: Flight, weights: bytes) -> None:
+    def keep_recovered(self, lesson: Lesson, weights: bytes) -> None:
         """Keep the weights that the whole of a recipe's training gave."""
-        self._cache.keep("weights", f"{self.lesson(flight)}.safetensors", weights)
+        self._cache.keep("weights", f"{self.training(lesson)}.safetensors", weights)
 
     def sensitivity(self) -> Sensitivity | None:
         """Look up the sensitivity table of the model."""

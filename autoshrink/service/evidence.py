@@ -15,6 +15,7 @@ from autoshrink.backends.registry import backend
 from autoshrink.core import AutoshrinkError, Candidate, SpecError, Target
 from autoshrink.models.comparison import Case, Classes, Values, compare, truth_of
 from autoshrink.search.cache import Cache
+from autoshrink.search.flight import Lesson
 from autoshrink.search.reuse import Reuse
 from autoshrink.search.store import Store
 from autoshrink.search.work import measure_artifact, workload_of
@@ -165,4 +166,4 @@ def _recovered(store: Store, target: Target, candidate: Candidate, workload: Wor
     if not any(technique(step.kind).stage is Stage.RECOVERY for step in candidate.recipe.steps):
         return None, False
     reuse = Reuse(Cache(store.folder.parent, workload.key), "", target.search.seed)
-    return reuse.recovered(until(candidate.recipe, Stage.RECOVERY).key), True
+    return reuse.recovered(Lesson.of(candidate.recipe)), True
