@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import inspect
 import io
 import logging
@@ -18,9 +19,19 @@ from autoshrink.models.agreement import without_fast_paths
 from autoshrink.models.splits import Split, forward
 
 if TYPE_CHECKING:
+    from torch import fx
     from torch.export import ExportedProgram
 
-__all__ = ["TRACING_ERRORS", "Positional", "export_program", "first_line", "input_names", "quiet"]
+__all__ = [
+    "TRACING_ERRORS",
+    "Positional",
+    "export_program",
+    "first_line",
+    "input_names",
+    "quiet",
+    "structure_key",
+    "without_logging",
+]
 
 TRACING_ERRORS = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 """A user's forward() may raise any of these while it is traced, and so may the exporters."""
@@ -66,6 +77,17 @@ def export_program(model: nn.Module, example: Split) -> ExportedProgram:
         raise Refusal(f"torch.export can't follow the model: {first_line(error)}") from error
 
 
+def structure_key(graph: fx.Graph, formats: str) -> str:
+    """Hash a traced graph's operators, shapes and number formats, without weights and scales."""
+    lines = [formats]
+    for node in graph.nodes:
+        value = node.meta.get("val")
+        shape = (tuple(value.shape), value.dtype) if isinstance(value, Tensor) else ""
+        whole = [item for item in node.args if not isinstance(item, float)]
+        lines.append(f"{node.name} {node.target} {whole if node.op == 'call_function' else ''} {shape}")
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+
+
 def first_line(error: Exception) -> str:
     """Give an error's kind and the first line of its message."""
     return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
@@ -90,3 +112,14 @@ def quiet() -> Iterator[list[warnings.WarningMessage]]:
         finally:
             for logger, level in zip(loggers, levels, strict=True):
                 logger.setLevel(level)
+
+
+@contextlib.contextmanager
+def without_logging() -> Iterator[None]:
+    """Keep every logger silent, those of packages that are imported meanwhile too."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(before)

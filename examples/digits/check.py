@@ -88,7 +88,22 @@ def mxnet(file):
     return run
 
 
-RUNTIMES = {".onnx": onnxruntime, ".tflite": litert, ".xml": openvino, ".pte": executorch, ".json": mxnet}
+def torch_inductor(file):
+    """Open a package of PyTorch's compiler."""
+    import torch
+
+    model = torch._inductor.aoti_load_package(file)
+    return lambda image: model(torch.from_numpy(image)).numpy()
+
+
+RUNTIMES = {
+    ".onnx": onnxruntime,
+    ".tflite": litert,
+    ".xml": openvino,
+    ".pte": executorch,
+    ".pt2": torch_inductor,
+    ".json": mxnet,
+}
 
 for item in json.loads(Path(sys.argv[1]).read_text())["candidates"]:
     if item["state"] == "front":

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import logging
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +14,14 @@ import torch
 
 from autoshrink.core import Refusal
 from autoshrink.models.agreement import check_agreement, one_by_one
-from autoshrink.models.exporting import TRACING_ERRORS, export_program, first_line, quiet
+from autoshrink.models.exporting import (
+    TRACING_ERRORS,
+    export_program,
+    first_line,
+    quiet,
+    structure_key,
+    without_logging,
+)
 from autoshrink.models.ranges import calibration_examples
 
 if TYPE_CHECKING:
@@ -63,7 +67,7 @@ def lower(model: nn.Module, example: Split, encoding: Encoding, calibration: Spl
     program = export_program(model, example)
     batches = one_by_one(example, calibration)
     try:
-        with quiet(), _silent(), torch.no_grad():
+        with quiet(), without_logging(), torch.no_grad():
             if encoding.scheme != "float":
                 followed = program.module()
                 check_agreement(model, batches, (followed(*batch.inputs).numpy() for batch in batches))
@@ -112,7 +116,7 @@ def _to_executorch(program: ExportedProgram, encoding: Encoding) -> Lowered:
     if encoding.scheme == "dynamic":
         dynamic = XnnpackPartitioner(config_precisions=ConfigPrecisionType.DYNAMIC_QUANT, per_op_mode=True)
         partitioners.insert(0, dynamic)
-    layers, structure = _layers(program.graph), _structure(program.graph, encoding)
+    layers, structure = _layers(program.graph), structure_key(program.graph, encoding.describe())
     edge = to_edge_transform_and_lower(
         program, partitioner=partitioners, compile_config=get_xnnpack_edge_compile_config()
     )
@@ -139,17 +143,6 @@ def _name(node: fx.Node) -> str:
     return str(node.target).split(".")[1 if "." in str(node.target) else 0]
 
 
-def _structure(graph: fx.Graph, encoding: Encoding) -> str:
-    """Hash operators, shapes and number formats, without weights and scales."""
-    lines = [encoding.describe()]
-    for node in graph.nodes:
-        value = node.meta.get("val")
-        shape = (tuple(value.shape), value.dtype) if isinstance(value, torch.Tensor) else ""
-        whole = [item for item in node.args if not isinstance(item, float)]
-        lines.append(f"{node.name} {node.target} {whole if node.op == 'call_function' else ''} {shape}")
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
-
-
 def _run(content: bytes, batches: list[Split]) -> Iterator[np.ndarray]:
     """Run a file in this process; gives the output for each batch."""
     with quiet():  # that its interface may change
@@ -162,13 +155,3 @@ def _run(content: bytes, batches: list[Split]) -> Iterator[np.ndarray]:
         method: Any = program.load_method("forward")
         for batch in batches:
             yield method.execute(list(batch.inputs))[0].numpy().copy()
-
-
-@contextmanager
-def _silent() -> Iterator[None]:
-    before = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logging.disable(before)
