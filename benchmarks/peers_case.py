@@ -18,8 +18,8 @@ import onnx
 import onnx_ir as ir
 from peers_judge import OBJECTIVES, Model, nondominated
 
-from autoshrink.backends.onnxruntime.export import export_float
 from autoshrink.core import Budget, Target
+from autoshrink.models.onnx.export import export_float
 from autoshrink.models.splits import Split
 from autoshrink.models.workload import Workload, load_workload
 

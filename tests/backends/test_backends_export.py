@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from autoshrink.backends.onnxruntime.export import export_float
-from autoshrink.backends.onnxruntime.sessions import executed
 from autoshrink.backends.registry import backend
 from autoshrink.core import Artifact, Encoding, Hardware, Refusal
+from autoshrink.models.onnx.export import export_float
+from autoshrink.models.onnx.sessions import executed
 from autoshrink.models.splits import Split
 from autoshrink.models.workload import Workload
 

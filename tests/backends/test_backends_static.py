@@ -11,13 +11,13 @@ import torch
 from onnx import numpy_helper
 from torch import nn
 
-from autoshrink.backends.onnxruntime.calibrate import calibrate
-from autoshrink.backends.onnxruntime.export import export_float
-from autoshrink.backends.onnxruntime.integers import quantize_blocks, quantize_weight
-from autoshrink.backends.onnxruntime.static import affine
 from autoshrink.backends.registry import backend
 from autoshrink.core import Encoding, Hardware, Refusal
 from autoshrink.core.encoding import Calibration
+from autoshrink.models.onnx.calibrate import calibrate
+from autoshrink.models.onnx.export import export_float
+from autoshrink.models.onnx.integers import quantize_blocks, quantize_weight
+from autoshrink.models.onnx.static import affine
 from autoshrink.models.splits import Split
 from autoshrink.models.workload import Workload
 

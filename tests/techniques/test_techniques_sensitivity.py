@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from techniques.digit_workloads import MODELS, Cnn, NoWeights, mlp, train, workload_of
 from torch import nn
 
-from autoshrink.backends.onnxruntime.integers import quantize_blocks, quantize_weight
 from autoshrink.core import Encoding, LayerSensitivity, Option, Recipe, Sensitivity, Setting
 from autoshrink.models.counting import count
+from autoshrink.models.onnx.integers import quantize_blocks, quantize_weight
 from autoshrink.models.workload import Workload
 from autoshrink.techniques._torch.answers import Answers
 from autoshrink.techniques._torch.factors import called_layers, factorize, replace

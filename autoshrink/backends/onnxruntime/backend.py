@@ -89,9 +89,9 @@ class OnnxRuntime(DeployedBackend):
         reason = self.accepts(encoding, hardware)
         if reason:
             raise Refusal(reason)
-        from autoshrink.backends.onnxruntime.artifact import compact, write_artifact
         from autoshrink.backends.onnxruntime.encode import check_executed, encode
-        from autoshrink.backends.onnxruntime.export import export_float
+        from autoshrink.models.onnx.artifact import compact, write_artifact
+        from autoshrink.models.onnx.export import export_float
 
         exported = export_float(model, example, calibration, encoding.ranges, encoding.kept)
         encoded, notes = encode(exported, encoding, calibration, half_arithmetic=hardware.kind == "gpu")

@@ -11,8 +11,8 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from autoshrink.backends.onnxruntime.graph import array_of, constant, drop_unused, insert_first, replace_uses
-from autoshrink.backends.onnxruntime.stored import OVERHEAD
+from autoshrink.models.onnx.graph import array_of, constant, drop_unused, insert_first, replace_uses
+from autoshrink.models.onnx.stored import OVERHEAD
 
 __all__ = ["MOST_ENTRIES", "store_codebooks"]
 

@@ -11,10 +11,10 @@ from collections.abc import Collection, Sequence
 import numpy as np
 import onnx_ir as ir
 
-from autoshrink.backends.onnxruntime.graph import array_of, attribute, constant, drop_unused, replace_node
-from autoshrink.backends.onnxruntime.integers import quantize_weight
-from autoshrink.backends.onnxruntime.layers import is_plain_matmul
 from autoshrink.core import Refusal
+from autoshrink.models.onnx.graph import array_of, attribute, constant, drop_unused, replace_node
+from autoshrink.models.onnx.integers import quantize_weight
+from autoshrink.models.onnx.layers import is_plain_matmul
 
 __all__ = ["encode_dynamic"]
 

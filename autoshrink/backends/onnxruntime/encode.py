@@ -7,16 +7,16 @@ from typing import Any
 
 import onnx_ir as ir
 
-from autoshrink.backends.onnxruntime.calibrate import calibrate
 from autoshrink.backends.onnxruntime.codebook import store_codebooks
 from autoshrink.backends.onnxruntime.dynamic import encode_dynamic
-from autoshrink.backends.onnxruntime.export import Exported, feeds_of
-from autoshrink.backends.onnxruntime.half import compute_in_half, store_in_half
-from autoshrink.backends.onnxruntime.layers import is_plain_matmul
-from autoshrink.backends.onnxruntime.sessions import executed, probe
-from autoshrink.backends.onnxruntime.static import encode_static
 from autoshrink.backends.onnxruntime.weight_only import store_in_int4, store_in_int8
 from autoshrink.core import Encoding, Refusal
+from autoshrink.models.onnx.calibrate import calibrate
+from autoshrink.models.onnx.export import Exported, feeds_of
+from autoshrink.models.onnx.half import compute_in_half, store_in_half
+from autoshrink.models.onnx.layers import is_plain_matmul
+from autoshrink.models.onnx.sessions import executed, probe
+from autoshrink.models.onnx.static import encode_static
 from autoshrink.models.ranges import Span
 from autoshrink.models.splits import Split
 

@@ -15,10 +15,10 @@ from collections.abc import Callable, Collection, Mapping
 import numpy as np
 import onnx_ir as ir
 
-from autoshrink.backends.onnxruntime.graph import array_of, attribute, constant, drop_unused, replace_node
-from autoshrink.backends.onnxruntime.integers import quantize_blocks
-from autoshrink.backends.onnxruntime.layers import Weight, weights_of
-from autoshrink.backends.onnxruntime.stored import OVERHEAD, store_as_blocks, store_as_half, store_as_int8
+from autoshrink.models.onnx.graph import array_of, attribute, constant, drop_unused, replace_node
+from autoshrink.models.onnx.integers import quantize_blocks
+from autoshrink.models.onnx.layers import Weight, weights_of
+from autoshrink.models.onnx.stored import OVERHEAD, store_as_blocks, store_as_half, store_as_int8
 
 __all__ = ["store_in_int4", "store_in_int8"]
 

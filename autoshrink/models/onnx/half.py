@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from autoshrink.backends.onnxruntime.graph import array_of, drop_unused
-from autoshrink.backends.onnxruntime.stored import store_as_half
 from autoshrink.core import Refusal
+from autoshrink.models.onnx.graph import array_of, drop_unused
+from autoshrink.models.onnx.stored import store_as_half
 
 __all__ = ["compute_in_half", "store_in_half"]
 

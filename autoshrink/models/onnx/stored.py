@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from autoshrink.backends.onnxruntime.graph import constant, insert_first, replace_uses
-from autoshrink.backends.onnxruntime.integers import quantize_blocks, quantize_weight, reduced_axes
+from autoshrink.models.onnx.graph import constant, insert_first, replace_uses
+from autoshrink.models.onnx.integers import quantize_blocks, quantize_weight, reduced_axes
 
 __all__ = ["OVERHEAD", "store_as_blocks", "store_as_half", "store_as_int8"]
 

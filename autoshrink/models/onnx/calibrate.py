@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import onnx_ir as ir
 
-from autoshrink.backends.onnxruntime.export import feeds_of
-from autoshrink.backends.onnxruntime.sessions import probe
 from autoshrink.core.encoding import Calibration
+from autoshrink.models.onnx.export import feeds_of
+from autoshrink.models.onnx.sessions import probe
 from autoshrink.models.ranges import BATCH, Span, Watch, calibration_examples, find_ranges
 from autoshrink.models.splits import Split
 

@@ -9,17 +9,17 @@ import onnx_ir as ir
 import torch
 from torch import nn
 
-from autoshrink.backends.onnxruntime.layers import weights_of
-from autoshrink.backends.onnxruntime.rewrite import fix_shapes, fold_norms, name_pooling
-from autoshrink.backends.onnxruntime.sessions import Feed, probe, simplify
-from autoshrink.backends.onnxruntime.tracing import (
+from autoshrink.core import Refusal
+from autoshrink.models.agreement import check_agreement
+from autoshrink.models.exporting import input_names
+from autoshrink.models.onnx.layers import weights_of
+from autoshrink.models.onnx.rewrite import fix_shapes, fold_norms, name_pooling
+from autoshrink.models.onnx.sessions import Feed, probe, simplify
+from autoshrink.models.onnx.tracing import (
     EXPORTERS,
     node_tag,
     trace,
 )
-from autoshrink.core import Refusal
-from autoshrink.models.agreement import check_agreement
-from autoshrink.models.exporting import input_names
 from autoshrink.models.splits import Split
 
 __all__ = ["Exported", "export_float", "feeds_of"]

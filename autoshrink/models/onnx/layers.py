@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from autoshrink.backends.onnxruntime.graph import array_of, attribute
+from autoshrink.models.onnx.graph import array_of, attribute
 
 __all__ = ["Weight", "is_plain_matmul", "weight_axis", "weights_of"]
 

@@ -8,8 +8,8 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes.common import ShapeInferencePass
 
-from autoshrink.backends.onnxruntime.graph import array_of, attribute, constant, constant_of, drop_unused
-from autoshrink.backends.onnxruntime.sessions import Feed, probe
+from autoshrink.models.onnx.graph import array_of, attribute, constant, constant_of, drop_unused
+from autoshrink.models.onnx.sessions import Feed, probe
 
 __all__ = ["fix_shapes", "fold_norms", "name_pooling"]
 

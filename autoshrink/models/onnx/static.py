@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx_ir as ir
 
-from autoshrink.backends.onnxruntime.graph import array_of, constant, drop_unused, insert_first, replace_uses
-from autoshrink.backends.onnxruntime.integers import quantize_weight
-from autoshrink.backends.onnxruntime.layers import is_plain_matmul, weight_axis
 from autoshrink.core import Refusal
+from autoshrink.models.onnx.graph import array_of, constant, drop_unused, insert_first, replace_uses
+from autoshrink.models.onnx.integers import quantize_weight
+from autoshrink.models.onnx.layers import is_plain_matmul, weight_axis
 from autoshrink.models.ranges import Span
 
 __all__ = ["affine", "encode_static"]

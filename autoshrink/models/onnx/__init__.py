@@ -1,0 +1,1 @@
+"""ONNX graphs, for every runtime that takes them: exported and checked, quantized, written down."""
