@@ -171,7 +171,7 @@ def _metrics(answer: Mapping[str, Any], hardware: Hardware, artifact: Artifact) 
     metrics = {"size": Metric.exact(artifact.size, "B")}
     if "memory" in answer:
         memory = answer["memory"]
-        peak, within = memory["peak"], _HEAP_WITHIN if memory["method"] == "live heap" else _RESIDENT_WITHIN
+        peak, within = memory["peak"], _RESIDENT_WITHIN if memory["method"] == "resident set" else _HEAP_WITHIN
         metrics["memory"] = Metric(value=peak, unit="B", low=peak, high=peak * (1 + within), origin="measured")
     if "latency" in answer:
         metrics["latency"] = _latency(answer["latency"])

@@ -22,7 +22,8 @@ class Device(ABC):
     A backend's adapter is one file that imports its runtime and NumPy but nothing of autoshrink. It has
     ``load(path, options)``, which returns an object with ``inputs`` (a list of ``{name, dtype, shape}``, None for free
     dimension), ``run({name: array}) -> [array, …]`` and, if it likes, ``bind({name: array}) -> callable`` (one run with
-    as little around it as possible, for timing), ``notes`` and ``versions``.
+    as little around it as possible, for timing), ``notes`` and ``versions``. Where it runs on a GPU it has ``launch``
+    instead of ``bind``, as `autoshrink.devices.harness.gpu` describes.
     """
 
     address: str

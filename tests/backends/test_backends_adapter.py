@@ -92,3 +92,12 @@ def test_a_provider_that_fell_back_is_an_error(
     monkeypatch.setattr(adapter.onnxruntime, "get_available_providers", lambda: known)
     with pytest.warns(UserWarning, match="not in available provider"), pytest.raises(RuntimeError, match="fell back"):
         adapter.load(str(file), {"providers": ["CUDAExecutionProvider"]})
+
+
+def test_operators_that_the_provider_has_not_are_an_error_unless_the_processor_is_asked_for_too(
+    adapter: ModuleType, file: Path
+) -> None:
+    other = next(name for name in adapter.onnxruntime.get_available_providers() if name != "CPUExecutionProvider")
+    with pytest.raises(RuntimeError, match=f"fell back from {other} to the CPU for some operators"):
+        adapter.load(str(file), {"providers": [other]})
+    adapter.load(str(file), {"providers": [other, "CPUExecutionProvider"]})

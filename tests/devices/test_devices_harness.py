@@ -59,6 +59,25 @@ def test_steady_work_is_timed_briefly_and_unsteady_work_until_the_limit() -> Non
     assert unsteady["artifact"]["high"] > unsteady["artifact"]["low"]
 
 
+def test_a_call_with_a_clock_of_its_own_is_timed_by_that() -> None:
+    class Elsewhere:
+        def __init__(self, nanoseconds: float) -> None:
+            self.nanoseconds = nanoseconds
+
+        def __call__(self) -> None:
+            time.sleep(0.001)  # what this process waits, and does not count
+
+        def clock(self, count: int) -> list[float]:
+            self()
+            return [self.nanoseconds * (1 + index / 1000) for index in range(count)]
+
+    result = timed(Elsewhere(20_000), Elsewhere(40_000), reference=44e-6, canary=1.0)
+    assert result["artifact"]["value"] == pytest.approx(20e-6, rel=0.05)
+    assert result["ratio"]["value"] == pytest.approx(0.5, rel=0.01)
+    assert result["pace"] == pytest.approx(40 / 44, rel=0.05)  # whatever the core's fixed work took
+    assert result["quiet"]
+
+
 def test_disturbed_rounds_do_not_count() -> None:
     contender = Contender([work(10)], size=10)
     contender.typical = [1000.0] * 4

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import onnxruntime
+from onnxruntime.capi.onnxruntime_pybind11_state import Fail
 
 __all__ = ["Session", "load"]
 
@@ -73,7 +74,7 @@ def load(path: str, options: dict[str, object]) -> Session:
             ``graph_optimization`` (disable, basic, extended or all, the default).
 
     Raises:
-        RuntimeError: a provider is missing, or the runtime silently fell back from it.
+        RuntimeError: a provider is missing, or the runtime fell back from it, for the whole model or for operators.
     """
     raw = options.get("providers") or ["CPUExecutionProvider"]
     wished = [str(name) for name in raw] if isinstance(raw, list | tuple) else [str(raw)]
@@ -91,7 +92,18 @@ def load(path: str, options: dict[str, object]) -> Session:
     if threads > 1:
         # Threads that spin after a run would steal the cores from the next session in this process.
         settings.add_session_config_entry("session.force_spinning_stop", "1")
-    session = onnxruntime.InferenceSession(path, settings, providers=wished)
+    if "CPUExecutionProvider" not in wished:
+        # Else single operators that the provider has not would run on the processor without a word.
+        settings.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+    try:
+        session = onnxruntime.InferenceSession(path, settings, providers=wished)
+    except Fail as error:
+        if "fallback to CPU EP" not in str(error):
+            raise
+        raise RuntimeError(
+            f"the runtime fell back from {', '.join(wished)} to the CPU for some operators; name CPUExecutionProvider "
+            "among the providers too if it may"
+        ) from error
     lost = [name for name in wished if name not in session.get_providers()]
     if lost:
         raise RuntimeError(f"the runtime fell back from {', '.join(lost)} to {', '.join(session.get_providers())}")

@@ -18,15 +18,21 @@ if TYPE_CHECKING:
 __all__ = ["OnnxRuntime"]
 
 _LEVELS = ("disable", "basic", "extended", "all")
-_CPU = "CPUExecutionProvider"
+_CPU, _TENSORRT = "CPUExecutionProvider", "TensorrtExecutionProvider"
 _OPTIONS = ("providers", "graph_optimization")
+_PACKAGES = {
+    "CUDAExecutionProvider": "onnxruntime-gpu",
+    _TENSORRT: "onnxruntime-gpu",  # and the libraries of TensorRT 10
+    "OpenVINOExecutionProvider": "onnxruntime-openvino",
+    "QNNExecutionProvider": "onnxruntime-qnn",
+}
 
 
 class OnnxRuntime(DeployedBackend):
     """Microsoft's ONNX Runtime.
 
-    Options of a profile: ``providers`` (execution providers in the order of preference, default the CPU's) and
-    ``graph_optimization`` (disable, basic, extended or all, the default).
+    Options of a profile: ``providers`` (execution providers in the order of preference, default the CPU's; where that
+    is not among them, it takes no operator) and ``graph_optimization`` (disable, basic, extended or all, the default).
     """
 
     kind: ClassVar[str] = "onnxruntime"
@@ -54,9 +60,10 @@ class OnnxRuntime(DeployedBackend):
             if name not in known:
                 raise hardware.source.error(("options", "providers"), f"no provider {name!r}; {nearest(name, known)}")
             if name not in here and hardware.device == "local":
+                package = _PACKAGES.get(name, "the package that has it")
                 raise BackendUnavailable(
                     f"{hardware.name} wants {name}, and the onnxruntime that is installed has {', '.join(here)}: "
-                    "install the package that has it (such as onnxruntime-gpu, instead of onnxruntime)"
+                    f"pip uninstall onnxruntime, then pip install {package} (both share a folder)"
                 )
 
     def accepts(self, encoding: Encoding, hardware: Hardware) -> str:
@@ -67,6 +74,8 @@ class OnnxRuntime(DeployedBackend):
         if encoding.weight_bits not in bits:
             return f"ONNX Runtime has {encoding.scheme} in {listed(bits)} bits, not in {encoding.weight_bits}"
         provider = hardware.options.get("providers", [_CPU])[0]
+        if encoding.scheme in ("static", "dynamic") and provider == _TENSORRT:
+            return "what TensorRT executes in int8 is not seen through ONNX Runtime; the backend tensorrt counts it"
         if encoding.scheme in ("static", "dynamic") and provider != _CPU:
             return f"{provider} leaves {encoding.scheme} int8 to the CPU"
         return ""

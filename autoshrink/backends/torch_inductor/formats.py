@@ -113,7 +113,9 @@ def quantized_for_gpu(
             if float8
             else Int8DynamicActivationInt8WeightConfig(),
         )
-    program: ExportedProgram = export_program(inside, _on(example, device)).run_decompositions({})
+    followed = export_program(inside, _on(example, device))
+    with quiet():
+        program: ExportedProgram = followed.run_decompositions({})
     return program
 
 

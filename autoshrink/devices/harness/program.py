@@ -17,6 +17,7 @@ import numpy as np
 from .arrays import Arrays, bound, fit, invent, predict, read
 from .cores import allowed_cores, pin
 from .energy import measure_energy
+from .gpu import measure_memory
 from .memory import Gauge
 from .stopwatch import Contender, race
 
@@ -60,10 +61,14 @@ class _Run:
         }
         self._lap("load")
         if "memory" in self.wants:
+            on_gpu = hasattr(artifact, "launch")
             del artifact
             self.enter("artifact: measure memory")
-            answer["memory"] = self.gauge.measure(self._loader("artifact"), example, self._path("artifact"))
-            answer["memory"]["runtime"] = answer["memory"].pop("before") - self.held_at_start
+            load = self._loader("artifact")
+            answer["memory"] = (
+                measure_memory(load, example) if on_gpu else self.gauge.measure(load, example, self._path("artifact"))
+            )
+            answer["memory"]["runtime"] = answer["memory"].pop("before") - (0 if on_gpu else self.held_at_start)
             self._lap("memory")
         self.enter("device: choose the cores")
         self._pin()

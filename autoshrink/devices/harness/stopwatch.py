@@ -48,7 +48,8 @@ class Contender:
     typical: list[float] = field(default_factory=list)
     """For each round the time of a call, in ns."""
     beside: list[float] = field(default_factory=list)
-    """For each round the time of the fixed work beside it, in ns; infinite when the block can't be judged."""
+    """For each round the time of the fixed work beside it, in ns; infinite when the block can't be judged, 0 when
+    another clock has timed it."""
 
     def prepare(self, block: float) -> None:
         """Warm up, and find how many calls fill ``block`` seconds."""
@@ -65,7 +66,8 @@ class Contender:
         """Time a block of calls, one by one, and the fixed work after it.
 
         The median of many short calls leaves out those that were interrupted. Of a few long ones all are, and there the
-        time that the scheduler let this thread wait for its core is taken off.
+        time that the scheduler let this thread wait for its core is taken off. A call that has a clock of its own, as
+        on a GPU, is timed by that, whatever the core was busy with.
 
         Args:
             number: of the round; the loads take turns.
@@ -78,6 +80,11 @@ class Contender:
         clock, call = time.perf_counter_ns, self.calls[number % len(self.calls)]
         if self.warm:
             call()
+        if hasattr(call, "clock"):
+            self.times.append(np.asarray(call.clock(self.size), float))
+            self.typical.append(float(np.median(self.times[-1])))
+            self.beside.append(0.0)
+            return spin()
         opened, waiting_before, stamps = clock(), waited(), [clock()]
         for _ in range(self.size):
             call()
@@ -159,7 +166,7 @@ def race(
                 moved = time.perf_counter()
     if collected:
         gc.enable()
-    beside = [value for contender in contenders.values() for value in contender.beside if value < np.inf]
+    beside = [value for contender in contenders.values() for value in contender.beside if 0 < value < np.inf]
     canary = min(least, settings["canary"] or least)
     slowdown = float(np.median(beside)) / canary if beside else 1.0
     return {**result, "quiet": quiet, "rounds": number, "canary": canary, "slowdown": slowdown}
@@ -196,7 +203,8 @@ def _summary(
         if known is not None:
             quiet = quiet and values["reference"] <= _SLOW_REFERENCE * known
             slower = values["reference"] / known
-            result["pace"] = agreed(slower, least / settings["canary"]) if settings["canary"] else slower
+            by_core = settings["canary"] and any(contenders["reference"].beside)
+            result["pace"] = agreed(slower, least / settings["canary"]) if by_core else slower
     return result, quiet
 
 

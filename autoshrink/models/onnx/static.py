@@ -1,4 +1,4 @@
-"""Static int8: activations in uint8 with ranges known beforehand, weights in int8 (U8S8).
+"""Static 8 bits: activations with ranges known beforehand; most often in uint8, with weights in int8 (U8S8).
 
 Written as QuantizeLinear/DequantizeLinear pairs around what the runtime fuses to integer operators. Processors without
 VNNI (or its like) may saturate when they add pairs of U8S8 products; those have it that are sold since about 2019.
@@ -17,17 +17,40 @@ import onnx_ir as ir
 
 from autoshrink.core import Refusal
 from autoshrink.models.onnx.graph import array_of, constant, drop_unused, insert_first, replace_uses
-from autoshrink.models.onnx.integers import quantize_weight
+from autoshrink.models.onnx.integers import quantize_weight, reduced_axes
 from autoshrink.models.onnx.layers import is_plain_matmul, weight_axis
 from autoshrink.models.ranges import Span
 
-__all__ = ["affine", "encode_static"]
+__all__ = ["FLOAT8", "S8S8", "U8S8", "Preset", "affine", "encode_static"]
 
 _FUSED = ("Relu", "Clip")
 _FUSED_TO_GEMM = (*_FUSED, "Elu", "HardSigmoid", "LeakyRelu", "Selu", "Sigmoid", "Softplus", "Softsign", "Tanh")
 _KEEPS_RANGE = ("Flatten", "MaxPool", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
 _OWN_RANGE = ("Add", "AveragePool", "Concat", "GlobalAveragePool", "LeakyRelu", "Mul", "Sigmoid")
 _BIAS_ROOM = 2.0**30
+
+
+@dataclass(frozen=True)
+class Preset:
+    """What a runtime takes as static 8 bits."""
+
+    dtype: ir.DataType
+    """Of activations: UINT8 with a zero point, or INT8 or FLOAT8E4M3FN, symmetric around an exact zero."""
+    integer_bias: bool
+    """Whether biases are integers too, else they stay in float."""
+
+    @property
+    def symmetric(self) -> bool:
+        """Whether there are no zero points other than zero."""
+        return self.dtype != ir.DataType.UINT8
+
+
+U8S8 = Preset(ir.DataType.UINT8, integer_bias=True)
+"""ONNX Runtime on processors."""
+S8S8 = Preset(ir.DataType.INT8, integer_bias=False)
+"""TensorRT, by itself or under ONNX Runtime."""
+FLOAT8 = Preset(ir.DataType.FLOAT8E4M3FN, integer_bias=False)
+"""TensorRT on cards that have it: four bits of exponent, three of mantissa, for weights too."""
 
 
 @dataclass
@@ -57,6 +80,7 @@ def encode_static(
     learned: dict[str, Span],
     calibrate: Callable[[Sequence[str]], dict[str, Span]],
     kept: Collection[ir.Node] = (),
+    preset: Preset = U8S8,
 ) -> dict[str, int]:
     """Quantize convolutions and fully connected layers, and what lies between them, in place.
 
@@ -66,6 +90,7 @@ def encode_static(
         learned: ranges by value that replace calibration.
         calibrate: finds the ranges of the named values.
         kept: layers that stay in float.
+        preset: what the runtime takes.
 
     Returns:
         How many layers were quantized, by operator.
@@ -79,12 +104,12 @@ def encode_static(
     spans = _spans(plan, learned, calibrate)
     scales: dict[ir.Value, _Scale] = {}
     for root, span in spans.items():
-        scale, zero = affine(span)
+        scale, zero = affine(span, preset)
         scales[root] = _Scale(scale, constant(model.graph, np.array(scale)), constant(model.graph, np.array(zero)))
     for layer in plan.layers:
         source = layer.inputs[0]
         assert source is not None
-        _quantize_weights(model.graph, layer, scales[plan.roots[source]], per_channel)
+        _quantize_weights(model.graph, layer, scales[plan.roots[source]], per_channel, preset)
     for value, root in plan.roots.items():
         _quantize_value(model.graph, value, scales[root], plan)
     drop_unused(model)
@@ -94,9 +119,13 @@ def encode_static(
     return counts
 
 
-def affine(span: Span) -> tuple[np.float32, np.uint8]:
-    """Give scale and zero point of a range in uint8; zero is always exact."""
+def affine(span: Span, preset: Preset = U8S8) -> tuple[np.float32, np.generic]:
+    """Give scale and zero point of a range; zero is always exact."""
     low, high = min(span[0], 0.0), max(span[1], 0.0)
+    if preset.symmetric:
+        largest = max(-low, high)
+        scale = np.float32(largest / _largest(preset.dtype)) if largest > 0 else np.float32(1)
+        return scale, preset.dtype.numpy().type(0)
     scale = np.float32((high - low) / 255) if high > low else np.float32(1)
     return scale, np.uint8(np.clip(np.rint(-low / scale), 0, 255))
 
@@ -173,19 +202,29 @@ def _spans(
     return {root: spans[root] for root in dict.fromkeys(plan.roots.values())}
 
 
-def _quantize_weights(graph: ir.Graph, layer: ir.Node, source: _Scale, per_channel: bool) -> None:
+def _largest(dtype: ir.DataType) -> float:
+    return {ir.DataType.INT8: 127.0, ir.DataType.FLOAT8E4M3FN: 448.0}[dtype]
+
+
+def _quantize_weights(graph: ir.Graph, layer: ir.Node, source: _Scale, per_channel: bool, preset: Preset) -> None:
     weight, axis = array_of(layer.inputs[1]), weight_axis(layer)
     bias = array_of(layer.inputs[2]) if len(layer.inputs) > 2 else None
     assert weight is not None
     axis %= weight.ndim
+    if not preset.integer_bias:
+        bias = None
     biases = np.broadcast_to(np.zeros(1) if bias is None else bias.ravel(), (weight.shape[axis],))
     # A channel of zeros, as pruning makes them, still needs a scale that its bias fits into.
     least = np.abs(biases) / (source.number * _BIAS_ROOM)
     integers, numbers = quantize_weight(weight, axis if per_channel else None, least if per_channel else least.max())
+    if preset == FLOAT8:
+        numbers = (numbers * np.float32(127 / _largest(preset.dtype))).astype(np.float32)
+        spread = np.expand_dims(numbers, reduced_axes(weight.ndim, axis)) if per_channel else numbers
+        integers = (weight / spread).astype(preset.dtype.numpy())
     scale = constant(graph, numbers)
     # Zero points are left out where that is understood, and so is the bias's scale, which is a product of two others
     # that the runtime folds when it loads the file: both only make it larger. A Gemm insists on its zero point.
-    zero = [constant(graph, np.zeros(numbers.shape, np.int8))] if layer.op_type == "Gemm" else []
+    zero = [constant(graph, np.zeros(numbers.shape, integers.dtype))] if layer.op_type == "Gemm" else []
     axes = {"axis": axis} if per_channel else {}
     dequantized = ir.node("DequantizeLinear", [constant(graph, integers), scale, *zero], axes)
     nodes = [dequantized]
