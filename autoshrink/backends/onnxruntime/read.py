@@ -10,8 +10,8 @@ import onnx
 from google.protobuf.message import DecodeError
 from onnx import numpy_helper
 
-from autoshrink.backends.onnxruntime.sessions import open_session
 from autoshrink.core import Refusal
+from autoshrink.models.onnx.sessions import open_session
 
 __all__ = ["read_weights"]
 
