@@ -32,11 +32,11 @@ from reporting import picture, print_table, write_json
 
 from autoshrink.search.cache import Cache
 from autoshrink.search.engine import search
+from autoshrink.search.nodes import device_resource
 from autoshrink.search.reuse import Reuse
 from autoshrink.search.session import Session
 from autoshrink.search.store import Store
 from autoshrink.search.watcher import Progress
-from autoshrink.search.workers import device_resource
 from autoshrink.tracking.tracker import Tracker
 
 MARKS = (100, 1_000, 10_000)
@@ -136,7 +136,7 @@ def busy(workers: int, seconds: float, root: Path) -> Busy:
     """Run a search on sleeping workers, and look at a window of time after it has begun."""
     lead = sum(SECONDS.values())
     goal = target(1_000_000, workers)
-    with cluster(workers, device_resource(goal)) as address:
+    with cluster(workers, device_resource(goal.hardware)) as address:
         pool = Sleeping(goal, workers, address)
         pool.start(workers)
         store = Store.create(root, goal)

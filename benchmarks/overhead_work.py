@@ -189,7 +189,7 @@ class Sleeping(_Simulated, Pool):
             self.take(ref)
 
     def _send(self, seconds: float, result: Compressed | Measured | Sensitivity, *, on_device: bool = False) -> Any:
-        task = self._nap.options(resources=self._alone if on_device else {})
+        task = self._nap.options(resources={self._device: 1} if on_device else {})
         ref = task.remote(seconds * self._chance.uniform(1 - _SPREAD, 1 + _SPREAD))
         self._answers[ref] = Answer("done", result)
         return ref

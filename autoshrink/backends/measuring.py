@@ -16,6 +16,7 @@ import numpy as np
 from autoshrink.backends.base import Backend, DeployedBackend, EmulatedBackend, listed
 from autoshrink.core import COSTS, Artifact, Hardware, Measurement, Metric, content_key
 from autoshrink.devices.base import Device
+from autoshrink.devices.identity import check_identity
 
 if TYPE_CHECKING:
     from autoshrink.models.splits import Split
@@ -32,7 +33,9 @@ _STOPWATCH: dict[Effort, dict[str, float]] = {
 _LOADS = 3
 _BLOCK = 0.0008
 _BATCH = 256
-_COUNTERS, _RAILS = "/sys/class/powercap", "/sys/bus/iio/devices"
+_SENSORS = {"gpu": ["nvml"]}
+_OTHER_SENSORS = ["rapl", "odpm", "battery"]
+"""Those that show what the hardware of a profile spends, by its kind; the finest first."""
 _REPEATS_WITHIN = 0.01
 """What a latency differs from one process to the next on a quiet machine; no interval is narrower."""
 _DISTURBED_WITHIN = 0.02
@@ -72,8 +75,10 @@ def measure(
     Where the machine never was quiet (``conditions["quiet"]``), the band reaches from what the model may take on a
     quiet core to what it took.
 
-    Energy is measured where the processor's counters can be read; else it is modelled as latency times the power that
-    the profile states, within the profile's band, and marked so.
+    Energy is measured where a sensor of the profile's hardware can be read, with its resolution in the band; else it is
+    modelled as latency times the power that the profile states, within the profile's band, and marked so.
+
+    The conditions have the device's own fingerprint, taken by the process that measured.
 
     Where the profile names the runtime's own benchmark program, that takes the figures on the device; the outputs are
     then those of the same file in the same runtime here, as ``conditions["accuracy"]`` says.
@@ -96,7 +101,7 @@ def measure(
     Raises:
         ArtifactFailed: the runtime refused the artifact or died of it.
         BackendUnavailable: the runtime is not there.
-        DeviceError: the device failed.
+        DeviceError: the device failed, or is obviously another than the profile says.
     """
     if isinstance(backend, EmulatedBackend):
         return Measured(*backend.measure(folder, artifact, hardware, predict or {}))
@@ -116,7 +121,12 @@ def measure(
         "threads": hardware.threads,
         "pin": hardware.pin,
         "python": str(backend.environment.python) if backend.environment else None,
-        "energy": {"counters": _COUNTERS, "rails": _RAILS, "seconds": 0.3},
+        "energy": {
+            "sensors": _SENSORS.get(hardware.kind, _OTHER_SENSORS),
+            "card": str(hardware.options.get("device", "")),
+            "root": "/sys",
+            "seconds": 0.3,
+        },
         "benchmark": backend.benchmark(hardware),
         "stopwatch": {
             **_STOPWATCH[effort],
@@ -142,6 +152,7 @@ def measure(
         outputs = {name: np.load(back / f"{name}.npy", allow_pickle=False) for name in predict or {}}
     finally:
         shutil.rmtree(back)
+    check_identity(hardware, answer["device"])
     metrics = _metrics(answer, hardware, artifact)
     metrics = {name: metrics[name] for name in COSTS if name in metrics and name in wants}
     return Measured(Measurement(metrics=metrics, conditions=_conditions(answer, hardware)), outputs)
@@ -158,9 +169,15 @@ def write_inputs(split: Split, path: Path) -> None:
 
 
 def fingerprint(backend: Backend, device: Device, hardware: Hardware) -> dict[str, Any]:
-    """Describe all that a measurement depends on but the artifact; ``key`` changes when any of it does."""
+    """Describe all that a measurement depends on but the artifact; ``key`` changes when any of it does.
+
+    Raises:
+        DeviceError: the device can't be reached, or is obviously another than the profile says.
+    """
+    described = device.fingerprint()
+    check_identity(hardware, described)
     facts = {
-        "device": device.fingerprint(),
+        "device": described,
         "profile": hardware.model_dump(mode="json", exclude_none=True),
         "versions": {**(here := backend.versions()), **device.versions(here)},
     }
@@ -210,12 +227,21 @@ def _conditions(answer: Mapping[str, Any], hardware: Hardware) -> dict[str, Any]
         conditions |= {name: timed[name] for name in ("ratio", "reference", "pace") if name in timed}
     if "memory" in answer:
         conditions["memory"] = {name: value for name, value in answer["memory"].items() if name != "peak"}
-    if hardware.energy is not None and "value" not in answer.get("energy", {"value": None}):
-        conditions["energy"] = f"{answer['energy']['note']}; modelled: {hardware.energy.source}"
-    if "rails" in answer.get("energy", {}):
-        conditions["energy"] = f"by the phone's power rails {listed(answer['energy']['rails'])}"
+    if "energy" in answer:
+        conditions |= _energy_conditions(answer["energy"], hardware)
     if "predicted" in answer:
         conditions["accuracy"] = answer["predicted"]
     conditions |= {name: answer[name] for name in ("phone",) if name in answer}
     conditions["load_average"] = answer["load_average"]
-    return conditions | {name: answer[name] for name in ("versions", "adapter", "seconds")}
+    told = ("device", "clocks", "versions", "adapter", "seconds")
+    return conditions | {name: answer[name] for name in told if name in answer}
+
+
+def _energy_conditions(energy: Mapping[str, Any], hardware: Hardware) -> dict[str, Any]:
+    """Say which sensor gave the figure and how fine it is, or why there is only a modelled one."""
+    if "rails" in energy:
+        return {"energy": f"by the phone's power rails {listed(energy['rails'])}"}
+    if "value" in energy:
+        told = ("resolution", "interval", "idle", "calls")
+        return {"energy": f"measured by {energy['sensor']}", "sensor": {name: energy[name] for name in told}}
+    return {"energy": f"{energy['note']}; modelled: {hardware.energy.source}"} if hardware.energy is not None else {}

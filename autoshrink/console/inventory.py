@@ -7,6 +7,7 @@ import time
 from importlib.metadata import PackageNotFoundError, version
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from autoshrink import __version__
@@ -48,7 +49,7 @@ def targets() -> int:
 
 
 def doctor() -> int:
-    """Check packages, spaces and profiles; what is missing comes with the line that installs it."""
+    """Check packages, spaces, energy sensors and profiles; what is missing comes with the line that installs it."""
     console = Console()
     console.print(f"autoshrink {__version__}")
     broken = 0
@@ -62,8 +63,22 @@ def doctor() -> int:
     for name in names("search_spaces"):
         check_space(Space.read(catalog_folder("search_spaces") / f"{name}.yaml"))
     console.print(f"search spaces: {', '.join(names('search_spaces'))}")
+    _sensors(console)
     targets()
     return 1 if broken else 0
+
+
+def _sensors(console: Console) -> None:
+    """List the energy sensors of this machine, and what keeps others from being read."""
+    from autoshrink.devices.harness.sensors import sensors
+
+    names, troubles = sensors()
+    if names:
+        console.print(f"energy sensors: {'; '.join(names)}", highlight=False)
+    else:
+        console.print("no energy sensors: energy figures are modelled", highlight=False)
+    for trouble in troubles:
+        console.print(f"  [yellow]{escape(trouble)}[/yellow]", highlight=False)
 
 
 def make_environment(kind: str) -> int:

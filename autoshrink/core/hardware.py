@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, model_validator
 from autoshrink.core.documents import Document, Frozen
 from autoshrink.core.quantities import Bytes, Fraction, JoulesPerCycle, Watts
 
-__all__ = ["Capabilities", "Energy", "Hardware", "Limits"]
+__all__ = ["Capabilities", "Energy", "Expected", "Hardware", "Limits"]
 
 Bits = Literal[32, 16, 8, 4]
 Scheme = Literal["float", "static", "dynamic", "weight_only"]
@@ -46,14 +46,26 @@ class Energy(Frozen):
         return self
 
 
+class Expected(Frozen):
+    """Facts that a machine's fingerprint must contain, upper or lower case, to be measured under a profile's name."""
+
+    model: str | None = None
+    machine: str | None = None
+    processor: str | None = None
+    features: str | None = None
+    gpu: str | None = None
+    system: str | None = None
+    build: str | None = None
+
+
 def _place(device: str) -> str:
-    if device in ("local", "emulated", "none"):
+    if device in ("local", "emulated", "none") or re.fullmatch(r"ray://[\w.:-]+", device):
         return device
     if len({address.partition("://")[0] for address in device.split(",")}) == 1 and all(
         re.fullmatch(r"(ssh|adb)://\S+", address) for address in device.split(",")
     ):
         return device
-    raise ValueError(f"must be local, emulated, none, ssh://user@host or adb://SERIAL, not {device!r}")
+    raise ValueError(f"must be local, emulated, none, ssh://user@host, adb://SERIAL or ray://RESOURCE, not {device!r}")
 
 
 class Hardware(Document):
@@ -65,6 +77,7 @@ class Hardware(Document):
     device: Annotated[str, AfterValidator(_place)] = "local"
     threads: Annotated[int, Field(ge=1)] = 1
     pin: bool = True
+    expects: Expected = Field(default=Expected(), description="facts of the device without which nothing is measured")
     options: dict[str, Any] = Field(default_factory=dict, description="settings that belong to the backend")
     limits: Limits = Limits()
     capabilities: Capabilities = Capabilities()

@@ -8,6 +8,7 @@ from autoshrink.devices.adb_benchmark import AdbBenchmark
 from autoshrink.devices.base import Device
 from autoshrink.devices.emulated import Emulated
 from autoshrink.devices.local import Local
+from autoshrink.devices.node import Cluster, Node
 from autoshrink.devices.several import Several
 from autoshrink.devices.ssh import Ssh
 
@@ -20,8 +21,12 @@ _PLACEHOLDERS = {
 """What a profile that is shipped has instead of an address."""
 
 
-def device(hardware: Hardware) -> Device:
+def device(hardware: Hardware, cluster: Cluster | None = None) -> Device:
     """Find the device of a profile.
+
+    Args:
+        hardware: the profile.
+        cluster: reaches nodes, for a device that is one.
 
     Raises:
         DeviceError: the profile names none yet, or it does not have what the profile asks for.
@@ -30,6 +35,8 @@ def device(hardware: Hardware) -> Device:
         return Emulated()
     if hardware.device == "none":
         raise DeviceError(f"{hardware.name} is described only: nothing can be measured on it from here")
+    if hardware.device.startswith("ray://"):
+        return Node(hardware.device.removeprefix("ray://"), cluster)
     if hardware.device != "local":
         several = [_elsewhere(address, hardware) for address in hardware.device.split(",")]
         return Several(several) if len(several) > 1 else several[0]

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import functools
-import hashlib
-import io
 import json
 import shlex
 import subprocess
 import tempfile
-import zipfile
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,10 +15,10 @@ from typing import IO, Any
 from autoshrink.core import DeviceError
 from autoshrink.devices.base import Device
 from autoshrink.devices.endings import check_ending
+from autoshrink.devices.parcel import harness, pack, unpack
 
 __all__ = ["Remote"]
 
-_HARNESS = Path(__file__).with_name("harness")
 _BEGIN = """\
 import os, sys
 folder, size = sys.argv[1:3]
@@ -69,26 +65,15 @@ class Remote(Device):
 
     def run(self, adapter: Path, request: Mapping[str, Any], files: Mapping[str, Path], timeout: float) -> Path:
         """Send what is not there yet, run the harness, fetch the answer; see `Device.run`."""
-        places = {name: f"{name}/{path.name}" if path.is_file() else name for name, path in files.items()}
-        program = f"adapter/{adapter.name}"
-        given = {**dict(_walk(files)), program: adapter}
-        contents = {name: path.read_bytes() for name, path in given.items()}
-        keys = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+        parcel = pack(adapter, request, files, timeout)
         with self._connected() as talk:
-            missing = set(talk.ask({"do": "have", "keys": sorted(set(keys.values()))})["missing"])
-            for name, key in keys.items():
-                if key in missing:
-                    missing.remove(key)
-                    talk.say({"do": "put", "key": key, "size": len(contents[name])}, contents[name])
-            message = {"request": dict(request), "places": places, "adapter": program, "timeout": timeout}
-            ended = talk.ask({"do": "run", "files": keys, **message})
+            for key in talk.ask({"do": "have", "keys": sorted(parcel.contents)})["missing"]:
+                content = parcel.contents[key]
+                talk.say({"do": "put", "key": key, "size": len(content)}, content)
+            ended = talk.ask({"do": "run", **parcel.message})
             content = talk.read(ended["size"])
         check_ending(ended, self.address, f"Python on {self._host}", timeout)
-        folder = Path(tempfile.mkdtemp(prefix="autoshrink-remote-"))
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            for name in archive.namelist():
-                (folder / Path(name).name).write_bytes(archive.read(name))
-        return folder
+        return unpack(content, "autoshrink-remote-")
 
     def fingerprint(self) -> dict[str, str]:
         """Describe the machine there."""
@@ -110,7 +95,7 @@ class Remote(Device):
             python: the interpreter there.
             cache: a folder there that files are kept in; the shell there may expand it.
         """
-        content, key = _harness()
+        content, key = harness()
         return f'exec {shlex.quote(python)} -c {shlex.quote(_BEGIN)} "{cache}" {len(content)} harness-{key}'
 
     @contextmanager
@@ -127,7 +112,7 @@ class Remote(Device):
                 raise AssertionError("both are pipes")
             try:
                 talk = _Talk(process.stdin, process.stdout)
-                talk.send(_harness()[0])
+                talk.send(harness()[0])
                 yield talk
             except (BrokenPipeError, EOFError, ValueError):
                 _end(process)
@@ -179,21 +164,3 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-
-
-@functools.cache
-def _harness() -> tuple[bytes, str]:
-    """Pack the harness, the same bytes each time."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for path in sorted(_HARNESS.glob("*.py")):
-            archive.writestr(zipfile.ZipInfo(f"harness/{path.name}"), path.read_bytes())
-    content = buffer.getvalue()
-    return content, hashlib.sha256(content).hexdigest()[:16]
-
-
-def _walk(files: Mapping[str, Path]) -> Iterator[tuple[str, Path]]:
-    for name, path in files.items():
-        for item in [path] if path.is_file() else path.rglob("*"):
-            if item.is_file():
-                yield f"{name}/{path.name if path.is_file() else item.relative_to(path)}", item

@@ -14,6 +14,7 @@ from typing import Any
 
 from autoshrink.core import DeviceError
 from autoshrink.devices.base import Device
+from autoshrink.devices.identity import difference
 
 __all__ = ["Several"]
 
@@ -50,13 +51,8 @@ class Several(Device):
         first, *others = self._members
         kind = first.fingerprint()
         for other in others:
-            found = other.fingerprint()
-            for name in sorted(kind.keys() | found.keys()):
-                if kind.get(name) != found.get(name):
-                    here, there = kind.get(name, "nothing"), found.get(name, "nothing")
-                    raise DeviceError(
-                        f"{first.address} and {other.address} are not of one kind: {name} is {here} and {there}"
-                    )
+            if differing := difference(kind, other.fingerprint()):
+                raise DeviceError(f"{first.address} and {other.address} are not of one kind: {differing}")
         return kind
 
     def versions(self, packages: Iterable[str]) -> dict[str, str]:

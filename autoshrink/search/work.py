@@ -16,6 +16,7 @@ from safetensors.torch import load, load_file, save, save_file
 from autoshrink.backends.measuring import Effort, measure, write_inputs
 from autoshrink.backends.registry import backend
 from autoshrink.core import COSTS, Accuracy, Artifact, Measurement, Recipe, Sensitivity, Target
+from autoshrink.devices.base import Device
 from autoshrink.devices.registry import device
 from autoshrink.models.comparison import answers_of
 from autoshrink.models.splits import Split
@@ -105,6 +106,7 @@ def measure_artifact(
     effort: Effort = "normal",
     *,
     scratch: Path,
+    place: Device | None = None,
 ) -> Measured:
     """Measure an artifact on the target's device, and score what it answers there.
 
@@ -118,6 +120,7 @@ def measure_artifact(
         wants: the costs to measure.
         effort: how narrow the latency's interval shall be, and how long that may take.
         scratch: a folder of this search's, where the inputs of the splits are kept as files between calls.
+        place: the device; by default the one that the profile names.
 
     Raises:
         DeviceError: the device did not do what it was asked to.
@@ -129,7 +132,7 @@ def measure_artifact(
         other = (_unpack(Path(unpacked) / "reference", reference[1]), reference[0]) if reference else None
         measured = measure(
             backend(target.hardware.backend),
-            device(target.hardware),
+            place or device(target.hardware),
             target.hardware,
             folder,
             artifact,

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import functools
-import logging
 import os
-import re
 import signal
 import tempfile
 import threading
 import traceback
-import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, ParamSpec, TypeVar
@@ -21,13 +17,17 @@ import ray
 from autoshrink.backends.measuring import Effort
 from autoshrink.core import COSTS, DeviceError, Measurement, Recipe, Refusal, SpecError, Target
 from autoshrink.core.errors import BackendUnavailable
-from autoshrink.devices.registry import device
+from autoshrink.devices.identity import difference
+from autoshrink.devices.node import Node
 from autoshrink.search import work
+from autoshrink.search.nodes import connect, device_resource, join, members, place_of
 
-__all__ = ["Answer", "Pool", "Work", "device_resource"]
+__all__ = ["Answer", "Pool", "Work"]
 
 Work = Any
 """A piece of work that was handed out: a reference of Ray's."""
+_INTERPRETER = ("python", "libc")
+"""What a runtime with an environment of its own has another one of, on the same device."""
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -44,46 +44,55 @@ class Answer:
 class Pool:
     """Workers on this machine, or on the cluster at an address.
 
-    On this machine the device is one of Ray's resources, of which there is one. On a cluster, the nodes that may
-    measure are those that were started with a resource named ``device:PROFILE``. ``devices`` says how many artifacts
-    can be measured side by side.
+    On this machine the device is one of Ray's resources, of which there is one. On a cluster, the nodes that measure
+    are those that were started with a resource: the one of ``device: ray://RESOURCE``, or ``device:PROFILE`` where the
+    profile says ``local``. They do nothing else, unless there are no others. ``devices`` says how many artifacts can be
+    measured side by side.
     """
 
     def __init__(self, target: Target, workers: int, address: str | None = None) -> None:
-        self._device = device_resource(target)
-        # What is emulated gives the same figures beside others.
-        self._alone = {} if target.hardware.device == "emulated" else {self._device: 1}
-        places = {name: device(target.hardware).places for name in self._alone}
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-        os.environ.setdefault("RAY_DEDUP_LOGS", "0")
+        self.place = place_of(target.hardware, address)
+        """Where artifacts are measured."""
+        self.fingerprint: Mapping[str, str] = {}
+        """What the device is; a measurement on another one does not count. Empty: on any."""
+        self._address = address
+        self._nodes = self.place if isinstance(self.place, Node) else None
+        self._device = self._nodes.resource if self._nodes else device_resource(target.hardware)
+        # What is emulated gives the same figures beside others, and a node is held where it is asked.
+        free = target.hardware.device == "emulated" or self._nodes is not None
+        self._alone = {} if free else {self._device: 1}
         os.environ.setdefault("RAY_worker_niceness", "0")  # a measurement must not yield to others
-        quiet = {"log_to_driver": False, "logging_level": logging.ERROR, "ignore_reinit_error": True}
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            if address is None:
-                ray.init("local", num_cpus=workers, resources=places, include_dashboard=False, **quiet)
-            else:
-                self._join(address, quiet)
+        if address is None and self._nodes is None:
+            places = {name: self.place.places for name in self._alone}
+            connect("local", num_cpus=workers, resources=places, include_dashboard=False)
+        else:
+            join(address)
+        if self._nodes is not None or (self._alone and address is not None):
+            try:
+                members(self._device)
+            except DeviceError:
+                ray.shutdown()
+                raise
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, signal.default_int_handler)  # Ray's own handler would end the search unkept
         self._workers = workers
         self._target = ray.put(target)
-        self.devices = int(ray.cluster_resources().get(self._device, 1)) if self._alone else workers
+        measures = self._alone or self._nodes
+        self.devices = int(ray.cluster_resources().get(self._device, 1)) if measures else workers
         self._scratch = tempfile.TemporaryDirectory(prefix="autoshrink-search-")
 
     def compress(self, recipe: Recipe, rung: int | None = None, known: bytes | None = None) -> Work:
         """Have a recipe applied and exported, with its recovery, a short one (``rung``) or none (0)."""
-        return _COMPRESS.remote(self._target, recipe, rung, known, self._scratch.name)
+        return self._elsewhere(_COMPRESS).remote(self._target, recipe, rung, known, self._scratch.name)
 
     def warm_up(self) -> None:
         """Have every worker load the model and the data, all at once, before the first of them is asked anything."""
         for _ in range(self._workers):
-            _WARM_UP.remote(self._target)
+            self._elsewhere(_WARM_UP).remote(self._target)
 
     def sensitivity(self) -> Work:
         """Have measured how much each layer of the model bears."""
-        return _SENSITIVITY.remote(self._target)
+        return self._elsewhere(_SENSITIVITY).remote(self._target)
 
     def measure(
         self,
@@ -96,10 +105,9 @@ class Pool:
     ) -> Work:
         """Have an artifact measured, alone on its device; only scored, without any cost, it may run beside others."""
         other = (reference.artifact, reference.files) if reference else None
-        task = _MEASURE.options(resources=self._alone if wants else {})
-        return task.remote(
-            self._target, made.artifact, made.files, other, original, splits, wants, effort, scratch=self._scratch.name
-        )
+        task = self._elsewhere(_MEASURE, resources=self._alone if wants else {})
+        asked = (made.artifact, made.files, other, original, splits, wants, effort)
+        return task.remote(self._target, *asked, scratch=self._scratch.name, address=self._address)
 
     def wait(self, running: list[Work], timeout: float) -> list[Work]:
         """Wait until at least one piece of work has ended, or the time is over."""
@@ -109,7 +117,7 @@ class Pool:
         """Fetch an answer; a worker that died, for want of memory say, is a failure of its candidate."""
         try:
             answer: Answer = ray.get(ended)
-            return answer
+            return self._checked(answer)
         except (
             ray.exceptions.WorkerCrashedError,
             ray.exceptions.OutOfMemoryError,
@@ -122,22 +130,25 @@ class Pool:
         ray.shutdown()
         self._scratch.cleanup()
 
-    def _join(self, address: str, quiet: dict[str, Any]) -> None:
-        try:
-            ray.init(address, **quiet)
-        except (ConnectionError, ValueError, RuntimeError) as error:
-            raise DeviceError(f"--address {address}: no Ray cluster there: {error}") from None
-        if self._alone and self._device not in ray.cluster_resources():
-            ray.shutdown()
-            raise DeviceError(
-                f"--address {address}: no node of this cluster may measure for this profile; start one on the device "
-                f"with: ray start --address=… --resources='{{\"{self._device}\": 1}}'"
-            )
+    def _checked(self, answer: Answer) -> Answer:
+        """See that a measurement was taken on the device that the search began with, whatever its name says."""
+        if not self.fingerprint or not isinstance(answer.result, work.Measured):
+            return answer
+        found = answer.result.measurement.conditions.get("device", self.fingerprint)
+        here, there = ({name: one[name] for name in one if name not in _INTERPRETER} for one in (self.fingerprint, found))
+        if not (differing := difference(here, there)):
+            return answer
+        return Answer("device", reason=f"the device is no longer the one that this search began with: {differing}")
 
-
-def device_resource(target: Target) -> str:
-    """Name the resource of Ray's that a node has which may measure for a target."""
-    return f"device:{re.sub(r'[^a-z0-9]+', '-', target.hardware.name.lower()).strip('-')}"
+    def _elsewhere(self, task: Any, **options: Any) -> Any:
+        """Keep work off the nodes that measure, where others can do it."""
+        if self._nodes is not None:
+            alive = [node for node in ray.nodes() if node["Alive"]]
+            measuring = {node["NodeID"] for node in alive if node["Resources"].get(self._device)}
+            others = any(node["Resources"].get("CPU") for node in alive if node["NodeID"] not in measuring)
+            if measuring and others:
+                options["label_selector"] = {"ray.io/node-id": f"!in({','.join(sorted(measuring))})"}
+        return task.options(**options)
 
 
 def _at_the_edge(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Answer:
@@ -166,8 +177,11 @@ def _sensitivity(target: Target) -> Answer:
     return _at_the_edge(work.sensitivity, target)
 
 
-def _measure(*args: Any, scratch: str) -> Answer:
-    return _at_the_edge(functools.partial(work.measure_artifact, scratch=Path(scratch)), *args)
+def _measure(target: Target, *args: Any, scratch: str, address: str | None) -> Answer:
+    def measure() -> work.Measured:
+        return work.measure_artifact(target, *args, scratch=Path(scratch), place=place_of(target.hardware, address))
+
+    return _at_the_edge(measure)
 
 
 _COMPRESS: Any = ray.remote(num_cpus=1, max_retries=0)(_compress)

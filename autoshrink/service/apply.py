@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from autoshrink.core import Accuracy, Artifact, Measurement, Recipe, Target
+from autoshrink.search.nodes import place_of
 from autoshrink.search.work import compress_recipe, measure_artifact
 from autoshrink.service.run import check
 from autoshrink.techniques.registry import canonical
@@ -65,6 +66,7 @@ def apply_recipe(target: Target, recipe: Recipe, to: Path | None = None) -> Appl
             (original.artifact, original.files),
             splits=("validation", "test"),
             scratch=Path(scratch),
+            place=place_of(target.hardware),
         )
     if to is not None:
         to.mkdir(parents=True, exist_ok=True)

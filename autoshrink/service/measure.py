@@ -12,7 +12,7 @@ from autoshrink.backends.measuring import fingerprint, measure
 from autoshrink.backends.registry import backend
 from autoshrink.core import Artifact, Hardware, Measurement, SpecError
 from autoshrink.devices.base import ArtifactFailed
-from autoshrink.devices.registry import device
+from autoshrink.search.nodes import place_of
 
 __all__ = ["measure_file"]
 
@@ -33,7 +33,7 @@ def measure_file(model: Path, hardware: Hardware) -> tuple[Measurement, dict[str
     for file in files:
         if not file.is_file():
             raise SpecError(f"{file}: no such file")
-    place = device(hardware)
+    place = place_of(hardware)
     runtime.require(hardware)
     content = b"".join(file.read_bytes() for file in files)
     artifact = Artifact(

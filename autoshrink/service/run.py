@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from autoshrink.backends.measuring import fingerprint
 from autoshrink.backends.registry import backend
-from autoshrink.core import AutoshrinkError, Encoding, Front, Refusal, Target
+from autoshrink.core import AutoshrinkError, DeviceError, Encoding, Front, Refusal, Target
+from autoshrink.devices.identity import difference
 from autoshrink.devices.registry import device
 from autoshrink.search.cache import Cache
 from autoshrink.search.engine import search
@@ -75,32 +77,28 @@ def run(
         AutoshrinkError: as `autoshrink.search.engine.search` says.
     """
     check(target)
-    runtime, place = backend(target.hardware.backend), device(target.hardware)
+    runtime = backend(target.hardware.backend)
 
     def accepts(encoding: Encoding) -> str:
         return runtime.accepts(encoding, target.hardware)
 
     with store.locked():
         tracker = Tracker(store.folder, target, store.name, uri)
-        about = fingerprint(runtime, place, target.hardware)
-        store.write_json("hardware.json", about)
-        pool = Pool(target, target.search.workers, address)
         workload = workload_of(target)
         store.write_json("workload.json", {"key": workload.key})
         cache = Cache(store.folder.parent, workload.key)
         cache.trim()
-        reuse = Reuse(cache, about["key"], target.search.seed)
-        session = Session(target, store, reuse, pool, tracker, watcher or Silent())
-        interrupted = False
+        pool = Pool(target, target.search.workers, address)
         try:
-            front = search(session, accepts)
-        except KeyboardInterrupt:
-            if session.tally is None:
-                raise
-            interrupted, front = True, session.front()
+            about = fingerprint(runtime, pool.place, target.hardware)
+            _same_device(store, about)
+            store.write_json("hardware.json", about)
+            pool.fingerprint = about["device"]
+            reuse = Reuse(cache, about["key"], target.search.seed)
+            session = Session(target, store, reuse, pool, tracker, watcher or Silent())
+            front, interrupted = _search(session, accepts)
         finally:
             pool.close()
-            session.keep_time()
         document = report(store, target, front, session.clock.totals())
         store.write_json("report.json", document)
         plots = _plots(target, store, front)
@@ -109,6 +107,35 @@ def run(
         example = {str(number): array for number, array in enumerate(workload.example.arrays())}
         tracked = tracker.finish(front, store.artifact_folder, [*plots, *reports], example)
     return Finished(store, front, document, plots, reports[0], tracked, interrupted)
+
+
+def _search(session: Session, accepts: Callable[[Encoding], str]) -> tuple[Front, bool]:
+    """Search; the front, and whether Ctrl-C ended it."""
+    try:
+        return search(session, accepts), False
+    except KeyboardInterrupt:
+        if session.tally is None:
+            raise
+        return session.front(), True
+    finally:
+        session.keep_time()
+
+
+def _same_device(store: Store, about: Mapping[str, Any]) -> None:
+    """Refuse to go on where figures would be compared that another device or other versions gave.
+
+    Raises:
+        DeviceError: they are not those that the search began with.
+    """
+    before = store.read_json("hardware.json")
+    if before is None or before["key"] == about["key"] or not store.candidates():
+        return
+    kinds = ("device", "versions")
+    differing = "; ".join(filter(None, (difference(before[kind], about[kind]) for kind in kinds))) or "its profile"
+    raise DeviceError(
+        f"{store.name} was measured on a device that is no longer the same, so that figures can't be compared: "
+        f"{differing}. Begin a new search; what was trained serves it, too"
+    )
 
 
 def load_front(store: Store) -> tuple[Target, Front, dict[str, Any]]:

@@ -15,7 +15,7 @@ from measured_models import perceptron
 from autoshrink.backends.measuring import Measured, fingerprint, measure, write_inputs
 from autoshrink.backends.readiness import ready
 from autoshrink.backends.registry import backend
-from autoshrink.core import Hardware, Metric
+from autoshrink.core import DeviceError, Hardware, Metric
 from autoshrink.devices.base import ArtifactFailed
 from autoshrink.devices.local import Local
 from autoshrink.models.splits import Split
@@ -133,6 +133,17 @@ def test_the_fingerprint_changes_with_the_profile_and_only_then() -> None:
     assert here == fingerprint(ORT, Local(), Hardware(**PLAIN))
     assert here["versions"]["onnxruntime"] == onnxruntime.__version__
     assert here["key"] != fingerprint(ORT, Local(), Hardware(**PLAIN, threads=2))["key"]
+
+
+def test_a_measurement_carries_the_fingerprint_and_no_other_machine_s_name(tmp_path: Path) -> None:
+    conditions = measured(tmp_path, 16, wants=["latency"]).measurement.conditions
+    assert conditions["device"] == fingerprint(ORT, Local(), HERE)["device"]
+    assert conditions["versions"]["onnxruntime"] == onnxruntime.__version__
+    other = Hardware(**PLAIN, expects={"machine": "a board's"})
+    with pytest.raises(DeviceError, match=r"expects a device whose machine is"):
+        fingerprint(ORT, Local(), other)
+    with pytest.raises(DeviceError, match=r"expects a device whose machine is"):
+        measured(tmp_path, 16, hardware=other, wants=["size"])
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from autoshrink.cli import app
 from autoshrink.core import names
+from autoshrink.devices.harness.sensors import sensors
 
 COMMANDS = ["demo", "search", "measure", "front", "pick", "apply", "targets", "doctor", "schema"]
 
@@ -54,6 +55,9 @@ def test_doctor_finds_this_installation_whole() -> None:
     assert result.exit_code == 0, result.output
     assert "channel_pruning" in result.output
     assert "post_training" in result.output
+    found, _ = sensors()
+    said = f"energy sensors: {'; '.join(found)}" if found else "no energy sensors: energy figures are modelled"
+    assert said in result.output
 
 
 @pytest.mark.parametrize("kind", ["target", "hardware", "space", "recipe"])

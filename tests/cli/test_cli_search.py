@@ -194,3 +194,21 @@ def test_nothing_finished_is_lost(ending: signal.Signals, project: Path) -> None
     keys = [item["key"] for item in document["candidates"]]
     assert len(set(keys)) == len(keys), "no candidate is repeated"
     assert document["confirmed"]
+
+
+def test_figures_of_another_device_are_never_compared_or_taken_over(searched: tuple[Path, dict[str, Any], str]) -> None:
+    folder, _, _ = searched
+    file = folder / ".autoshrink" / "one" / "hardware.json"
+    about = json.loads(file.read_text())
+    records = map(json.loads, (file.parent / "candidates.jsonl").read_text().splitlines())
+    taken = [record["measurement"]["conditions"] for record in records if record["outcome"] == "measured"]
+    assert taken
+    assert all(conditions["device"] == about["device"] for conditions in taken)
+    kept = file.read_text()
+    about["device"]["governor"], about["key"] = "powersave", "another"
+    file.write_text(json.dumps(about))
+    refused = autoshrink("search", "--resume", "one", cwd=folder, code=4)
+    said = " ".join((refused.stdout + refused.stderr).split())
+    assert "no longer the same" in said
+    assert "governor is powersave and" in said
+    file.write_text(kept)

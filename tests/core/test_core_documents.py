@@ -76,7 +76,7 @@ MISTAKES = [
     (
         "kind: cpu",
         "kind: cpu, device: moon",
-        "job.yaml:4: hardware.device: must be local, emulated, none, ssh://user@host or adb://SERIAL, not 'moon'",
+        "job.yaml:4: hardware.device: must be local, emulated, none, ssh://user@host, adb://SERIAL or ray://RESOURCE, not 'moon'",
     ),
     (
         "kind: cpu",

@@ -25,7 +25,7 @@ def request(**changes: Any) -> dict[str, Any]:
     plain |= {"wants": [], "predict": [], "batch": 16, "threads": 1, "pin": True}
     plain |= {
         "stopwatch": {**QUICK, "canary": None, "reference": None},
-        "energy": {"counters": "/none", "rails": "/none", "seconds": 0.02},
+        "energy": {"sensors": ["rapl"], "card": "", "root": "/none", "seconds": 0.02},
     }
     return plain | changes
 

@@ -1,4 +1,4 @@
-"""The harness's parts: stopwatch, gauge of memory, energy counters, arrays; and the whole in this process."""
+"""The harness's parts: stopwatch, gauge of memory, arrays; and the whole in this process."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ import pytest
 from device_requests import ADAPTER, QUICK, Ask, request
 
 from autoshrink.devices.harness.arrays import fit, invent, predict
-from autoshrink.devices.harness.energy import measure_energy
 from autoshrink.devices.harness.program import main
 from autoshrink.devices.harness.stopwatch import Contender, agreed, race
 
@@ -192,70 +191,6 @@ def test_peak_memory_is_what_is_held_while_running(
     assert memory["mapped"] == 2 << 20
     assert memory["past_malloc"] == pytest.approx(past if past > 1 << 20 else 0, rel=0.25)
     assert memory["peak"] == pytest.approx(kept + work_size + memory["mapped"] + memory["past_malloc"], rel=0.02)
-
-
-NOWHERE = Path("/none")
-
-
-def counters(folder: Path, microjoules: list[int], full: int = 10_000) -> list[Path]:
-    made = []
-    for index, value in enumerate(microjoules):
-        for name in (f"intel-rapl:{index}", f"intel-rapl:{index}:0"):
-            (folder / name).mkdir(parents=True)
-            (folder / name / "energy_uj").write_text(str(value))
-            (folder / name / "max_energy_range_uj").write_text(str(full))
-        made.append(folder / f"intel-rapl:{index}" / "energy_uj")
-    return made
-
-
-def test_energy_is_that_of_one_call_even_when_counters_wrap(tmp_path: Path) -> None:
-    files = counters(tmp_path, [9_995, 0])
-
-    def call() -> None:
-        for file, spent in zip(files, (3, 2), strict=True):
-            file.write_text(str((int(file.read_text()) + spent) % 10_000))
-        time.sleep(0.001)
-
-    result = measure_energy(call, tmp_path, 0.02, NOWHERE)
-    assert result["value"] == pytest.approx(5e-6)
-    assert result["low"] <= result["value"] <= result["high"]
-    assert result["calls"] >= 3
-
-
-def test_energy_that_does_not_show_is_no_figure(tmp_path: Path) -> None:
-    assert "no energy counters" in measure_energy(work(1), tmp_path, 0.001, NOWHERE)["note"]
-    files = counters(tmp_path, [5])
-    assert "don't show" in measure_energy(work(1), tmp_path, 0.001, NOWHERE)["note"]
-    files[0].write_text("many")
-    assert "can't be read" in measure_energy(work(1), tmp_path, 0.001, NOWHERE)["note"]
-
-
-RAILS = """\
-t=358400
-CH0(T=358400)[S10M_VDD_TPU], {0}
-CH3(T=358400)[S2M_VDD_CPUCL2], {1}
-CH4(T=358400)[S1M_VDD_MIF], {2}
-CH5(T=358400)[VSYS_PWR_DISPLAY], {0}
-"""
-"""As a Pixel shows its power rails, those of the processor among others."""
-
-
-def test_a_phone_tells_its_energy_by_the_rails_of_its_processor(tmp_path: Path) -> None:
-    file = tmp_path / "iio:device1" / "energy_value"
-    file.parent.mkdir()
-    spent = [761_330, 761_330, 29_110]
-
-    def call() -> None:
-        spent[:] = [spent[0] + 1000, spent[1] + 40, spent[2] + 2]
-        file.write_text(RAILS.format(*spent))
-        time.sleep(0.001)
-
-    call()
-    result = measure_energy(call, NOWHERE, 0.02, tmp_path)
-    assert result["value"] == pytest.approx(42e-6)
-    assert result["rails"] == ["S1M_VDD_MIF", "S2M_VDD_CPUCL2"]
-    file.write_text("CH0(T=358400)[VSYS_PWR_DISPLAY], 5")
-    assert "no rail of the processor" in measure_energy(call, NOWHERE, 0.02, tmp_path)["note"]
 
 
 SPECS: list[dict[str, Any]] = [

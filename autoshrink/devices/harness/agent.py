@@ -7,18 +7,15 @@ of its content and stays in the cache, so that it travels once. When the connect
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
 import shutil
-import tempfile
 import time
-import zipfile
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from .facts import facts, versions
-from .launch import launch
+from .parcel import run_parcel
 
 __all__ = ["serve"]
 
@@ -52,32 +49,13 @@ def serve(cache: str, heard: BinaryIO, said: BinaryIO) -> None:
 
 
 def _run(cache: Path, message: dict[str, Any], heard: BinaryIO, said: BinaryIO) -> bool:
-    with tempfile.TemporaryDirectory(prefix="autoshrink-") as scratch:
-        given, folder = Path(scratch) / "given", Path(scratch) / "run"
-        folder.mkdir()
-        for name, key in message["files"].items():
-            place = given / name
-            place.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(cache / key, place)
-        files = {name: given / place for name, place in message["places"].items()}
-        ended = launch(
-            given / message["adapter"], message["request"], files, folder, message["timeout"], heard.fileno()
-        )
-        if ended.pop("gone"):
-            return False
-        content = _packed([*folder.glob("*.npy"), folder / "answer.json"]) if ended["code"] == 0 else b""
+    ended, content = run_parcel(message, lambda key, place: shutil.copyfile(cache / key, place), heard.fileno())
+    if ended.pop("gone"):
+        return False
     _say(said, {**ended, "size": len(content)})
     said.write(content)
     said.flush()
     return True
-
-
-def _packed(paths: list[Path]) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-        for path in paths:
-            archive.write(path, path.name)
-    return buffer.getvalue()
 
 
 def _line(heard: BinaryIO) -> bytes:

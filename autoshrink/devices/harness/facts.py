@@ -1,4 +1,4 @@
-"""What a machine is: model, processor, clocks, memory, system; with the standard library only."""
+"""What a machine is: model, processor, clocks, cards, sensors, system; with the standard library only."""
 
 from __future__ import annotations
 
@@ -10,28 +10,45 @@ import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
+from . import nvml
+from .sensors import sensors
+
 __all__ = ["cores", "facts", "versions"]
 
 _FEATURES = (
     "sse4_2 avx f16c fma avx2 avx_vnni avx512f avx512_vnni avx512_bf16 avx512_fp16 amx_int8 amx_bf16 "
     "neon asimd asimdhp asimddp i8mm bf16 sve sve2"
 ).split()
-_CLOCK = Path("/sys/devices/system/cpu/cpu0/cpufreq")
+_ARM = ("implementer", "part")
+_CPUS = Path("/sys/devices/system/cpu")
+_RENDERERS = Path("/sys/class/drm")
+_EMULATED = {"", "virtio-pci", "virtio_gpu", "vgem", "vkms", "bochs-drm", "simple-framebuffer", "cirrus"}
+"""Drivers of what draws a picture and computes nothing."""
 _PHONE = ("ro.product.model", "ro.build.fingerprint")
 
 
-def facts() -> dict[str, str]:
-    """Describe this machine; what the system does not tell is left out."""
+def facts(count: int | None = None) -> dict[str, str]:
+    """Describe this machine by what stays the same until somebody changes it.
+
+    What the system does not tell is left out. What changes by itself, such as clocks at this moment, is in
+    `autoshrink.devices.harness.clocks`.
+
+    Args:
+        count: the cores that this process may use, where it holds itself on fewer by now.
+    """
     processor, features = _processor()
     found = {
         "model": _model(),
         "processor": processor,
         "features": features,
         "machine": platform.machine(),
-        "cores": str(cores()),
+        "cores": str(count or cores()),
         "memory": _memory(),
-        "clock": _read(_CLOCK / "cpuinfo_max_freq"),
-        "governor": _read(_CLOCK / "scaling_governor"),
+        "clock": _setting("cpuinfo_max_freq"),
+        "governor": _setting("scaling_governor"),
+        "gpu": _renderers(),
+        **nvml.describe(),
+        "sensors": ", ".join(name for name in sensors()[0] if not name.startswith("battery")),
         "system": f"{platform.system()} {platform.release()}",
         "build": _build(),
         "libc": " ".join(platform.libc_ver()).strip(),
@@ -57,14 +74,28 @@ def versions(packages: Iterable[str]) -> dict[str, str]:
 
 
 def _processor() -> tuple[str, str]:
-    known: dict[str, str] = {}
+    known: dict[str, list[str]] = {}
     for line in _read(Path("/proc/cpuinfo")).splitlines():
         name, _, value = line.partition(":")
-        known.setdefault(name.strip().lower(), value.strip())
-    arm = " ".join(f"{name} {known[f'cpu {name}']}" for name in ("implementer", "part") if f"cpu {name}" in known)
-    flags = set(known.get("flags", known.get("features", "")).split())
-    name = known.get("model name") or arm or platform.processor() or platform.machine()
-    return name, " ".join(feature for feature in _FEATURES if feature in flags)
+        seen = known.setdefault(name.strip().lower(), [])
+        if value.strip() not in seen:  # a phone's cores are of several kinds
+            seen.append(value.strip())
+    arm = " ".join(f"{name} {'+'.join(known[f'cpu {name}'])}" for name in _ARM if f"cpu {name}" in known)
+    flags = set((known.get("flags") or known.get("features") or [""])[0].split())
+    names = known.get("model name", []) or [arm or platform.processor() or platform.machine()]
+    return " + ".join(names), " ".join(feature for feature in _FEATURES if feature in flags)
+
+
+def _setting(name: str) -> str:
+    """Give what cores are set to, kHz or a governor's name: one value for each kind of them."""
+    values = {_read(path) for path in _CPUS.glob(f"cpu[0-9]*/cpufreq/{name}")} - {""}
+    return " ".join(sorted(values, key=lambda value: (len(value), value)))
+
+
+def _renderers() -> str:
+    """Name the drivers of the cards that Linux knows, for those that NVML does not."""
+    drivers = {(node / "device" / "driver").resolve().name for node in _RENDERERS.glob("renderD*")}
+    return ", ".join(sorted(drivers - _EMULATED - {"driver"}))
 
 
 def _memory() -> str:

@@ -15,10 +15,13 @@ from typing import Any
 import numpy as np
 
 from .arrays import Arrays, bound, fit, invent, predict, read
+from .clocks import clocks
 from .cores import allowed_cores, pin
 from .energy import measure_energy
+from .facts import facts
 from .gpu import measure_memory
 from .memory import Gauge
+from .sensors import choose
 from .stopwatch import Contender, race
 
 __all__ = ["main"]
@@ -74,9 +77,12 @@ class _Run:
         self._pin()
         if "latency" in self.wants:
             answer["latency"] = self._race(example, quick)
+            answer["clocks"] = clocks(self.cores, card=self._card)
             self._lap("latency")
         answer["cores"] = self.cores
         self._others(answer, example)
+        self.enter("device: describe itself")
+        answer["device"] = facts(len(self.allowed))
         answer["load_average"] = list(os.getloadavg()) if hasattr(os, "getloadavg") else []
         self.enter("device: write the answer")
         return answer
@@ -116,15 +122,24 @@ class _Run:
         artifact = self._loader("artifact")()
         if "energy" in self.wants:
             self.enter("artifact: measure energy")
-            settings = self.request["energy"]
-            counters, rails = Path(settings["counters"]), Path(settings["rails"])
-            answer["energy"] = measure_energy(bound(artifact, example), counters, settings["seconds"], rails)
+            answer["energy"] = self._energy(bound(artifact, example))
             self._lap("energy")
         for name in self.request["predict"]:
             self.enter(f"artifact: predict {name}")
             outputs = predict(artifact, read(self.files[name]), self.request["batch"])
             np.save(self.folder / f"{name}.npy", outputs, allow_pickle=False)
         self._lap("predict")
+
+    def _energy(self, call: Callable[[], Any]) -> dict[str, Any]:
+        settings = self.request["energy"]
+        meter, trouble = choose(settings["sensors"], Path(settings["root"]), settings["card"])
+        return measure_energy(call, meter, settings["seconds"]) if meter is not None else {"note": trouble}
+
+    @property
+    def _card(self) -> str | None:
+        """Which graphics card the artifact runs on; None when on none."""
+        settings = self.request["energy"]
+        return str(settings["card"]) if "nvml" in settings["sensors"] else None
 
     def _path(self, name: str) -> Path:
         folder, file = self.request[name]

@@ -1,11 +1,13 @@
-"""The power rails that a phone measures by itself: Pixel's on-device power monitor (ODPM)."""
+"""ODPM, the power rails that a phone measures by itself: Pixel's on-device power monitor."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-__all__ = ["Rails", "rail_files", "rails"]
+from .meter import Counter, Meter
+
+__all__ = ["Rails", "find", "rails"]
 
 _RAIL = re.compile(r"^CH\d+\(T=(?P<ms>\d+)\)\[(?P<name>\w*VDD_(CPU|MIF|INT)\w*)\], *(?P<microjoules>\d+)", re.M)
 """Rails of the processor's clusters, of the memory's interface and of the interconnect; others belong to the screen,
@@ -15,9 +17,25 @@ Rails = dict[str, int]
 """The energy so far of each rail, in µJ."""
 
 
-def rail_files(folder: Path) -> list[Path]:
-    """Find the files that Linux shows rails in, in ``/sys/bus/iio/devices``."""
-    return sorted(folder.glob("iio:device*/energy_value"))
+def find(root: Path, card: str) -> Meter | None:
+    """Find the rails of the processor.
+
+    Args:
+        root: what is ``/sys`` on a machine.
+        card: of no use here.
+
+    Raises:
+        OSError: they are there and can't be read.
+        ValueError: there is no rail of the processor among them.
+    """
+    files = sorted((root / "bus" / "iio" / "devices").glob("iio:device*/energy_value"))
+    if not files:
+        return None
+
+    def read() -> Rails:
+        return rails("\n".join(file.read_text() for file in files))[0]
+
+    return Counter(f"odpm: {' + '.join(sorted(read()))}", lambda: sum(read().values()) * 1e-6)
 
 
 def rails(text: str) -> tuple[Rails, float]:
