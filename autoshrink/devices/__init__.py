@@ -1,1 +1,1 @@
-"""Places where an artifact runs: this machine, others over SSH or in a Ray cluster, phones over ADB, emulated boards."""
+"""Places where an artifact runs: this machine, others over SSH, nodes of a Ray cluster, phones, emulated boards."""

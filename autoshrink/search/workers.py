@@ -135,7 +135,9 @@ class Pool:
         if not self.fingerprint or not isinstance(answer.result, work.Measured):
             return answer
         found = answer.result.measurement.conditions.get("device", self.fingerprint)
-        here, there = ({name: one[name] for name in one if name not in _INTERPRETER} for one in (self.fingerprint, found))
+        here, there = (
+            {name: one[name] for name in one if name not in _INTERPRETER} for one in (self.fingerprint, found)
+        )
         if not (differing := difference(here, there)):
             return answer
         return Answer("device", reason=f"the device is no longer the one that this search began with: {differing}")
