@@ -151,7 +151,7 @@ def test_a_measurement_carries_the_fingerprint_and_no_other_machine_s_name(tmp_p
     [
         ({}, ""),
         ({"threads": 4096}, "needs 4096 cores"),
-        ({"device": "adb://1"}, "adb is not supported"),
+        ({"device": "none"}, "is described only"),
         ({"backend": "abacus"}, "no backend 'abacus'"),
         ({"options": {"providers": ["CUDAExecutionProvider"]}}, "CUDAExecutionProvider"),
     ],

@@ -108,6 +108,7 @@ def test_times_are_the_phone_s_and_predictions_are_this_machine_s(ask_there: Ask
     _, expected = ask(predict=["test"])
     np.testing.assert_array_equal(outputs["test"], expected["test"])
     assert "of the same file on this machine (python 3." in there["predicted"]
+    assert there["device"]["build"] == "folder/folder:14/TEST"  # the phone's facts, not this machine's
     timed = there["latency"]
     for name in ("artifact", "reference", "ratio"):
         assert 0 < timed[name]["low"] <= timed[name]["value"] <= timed[name]["high"]
