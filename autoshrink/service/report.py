@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from autoshrink import __version__
-from autoshrink.core import Candidate, Front, Recipe, Target, write_quantity
+from autoshrink.core import Candidate, Front, Setting, Target, write_quantity
 from autoshrink.search.store import DEFAULT_ROOT, Store
 from autoshrink.service.evidence import evidence_of
 from autoshrink.techniques.base import Stage
-from autoshrink.techniques.registry import technique, until
+from autoshrink.techniques.registry import technique
 from autoshrink.tracking.report.compose import check_files, write_files
 from autoshrink.tracking.report.material import Chosen, Evidence, Material
 
@@ -91,22 +91,20 @@ def _chosen(store: Store, front: Front) -> Chosen | None:
 
 def _lender(candidate: Candidate, front: Front) -> Candidate | None:
     """Find whose training gave a candidate its weights: one training serves every number format of a structure."""
-    trained = _trained(candidate.recipe)
-    if trained is None:
+    lesson = _lesson(candidate)
+    if lesson is None:
         return None
-    others = [
-        item.candidate for item in front.judged if item.candidate.id and _trained(item.candidate.recipe) == trained
-    ]
-    most = max(others, key=lambda other: other.seconds.get("train", 0.0), default=candidate)
+    others = [item.candidate for item in front.judged if item.candidate.seconds.get("train", 0.0) and item.candidate.id]
+    alike = [other for other in others if _lesson(other) == lesson]
+    most = max(alike, key=lambda other: other.seconds["train"], default=candidate)
     own = candidate.seconds.get("train", 0.0)
-    return most if most.id != candidate.id and most.seconds.get("train", 0.0) > 2 * own else None
+    return most if most.id != candidate.id and most.seconds["train"] > 2 * own else None
 
 
-def _trained(recipe: Recipe) -> str | None:
-    """Give the key of a recipe up to its recovery; None for one without."""
-    if not any(technique(step.kind).stage is Stage.RECOVERY for step in recipe.steps):
-        return None
-    return until(recipe, Stage.RECOVERY).key
+def _lesson(candidate: Candidate) -> tuple[Setting, ...] | None:
+    """Give a candidate's steps up to its recovery; None for one without."""
+    steps = tuple(step for step in candidate.recipe.steps if technique(step.kind).stage <= Stage.RECOVERY)
+    return steps if any(technique(step.kind).stage is Stage.RECOVERY for step in steps) else None
 
 
 def _place(store: Store) -> Path:
