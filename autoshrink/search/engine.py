@@ -40,7 +40,7 @@ def search(session: Session, accepts: Callable[[Encoding], str]) -> Front:
     session.pool.warm_up()
     reference = measure_original(session, original)
     limits = limits_for(session.target, session.original)  # a floor above the original's accuracy ends here
-    session.tracking.start(session.store.read_json("hardware.json"), session.original)
+    session.tracking.start(session.store.read_json("hardware.json"), session.original, limits)
     reach = corners.measure(reference, limits)
     if reach.impossible(limits):
         return _nothing_in_reach(session, reach, limits)

@@ -12,6 +12,7 @@ from autoshrink.core import (
     DeviceError,
     Front,
     Judged,
+    Limits,
     Recipe,
     Sensitivity,
     SpecError,
@@ -37,8 +38,8 @@ _UNMEASURED = "the original model was not measured: run the search again with --
 class Tracking(Protocol):
     """Where finished candidates are logged; it never slows or breaks the search."""
 
-    def start(self, fingerprint: dict[str, Any], baseline: Candidate) -> None:
-        """Begin with the device as it is today and the original model's figures."""
+    def start(self, fingerprint: dict[str, Any], baseline: Candidate, limits: Limits) -> None:
+        """Begin with the device as it is today, the original model's figures, and the limits that follow from them."""
 
     def log(self, candidate: Candidate) -> None:
         """Log one finished candidate."""

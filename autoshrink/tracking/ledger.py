@@ -13,16 +13,19 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
+from urllib.parse import urlparse
 
 from autoshrink.tracking.cursor import Cursor
+from autoshrink.tracking.points import PAGE, page_of
 from autoshrink.tracking.records import Record
+from autoshrink.tracking.summary import page_note
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 __all__ = ["Ledger", "outages", "quiet"]
 
-_SEARCH, _CANDIDATE = "autoshrink.search", "autoshrink.candidate"
+_SEARCH, _CANDIDATE, _NOTE = "autoshrink.search", "autoshrink.candidate", "mlflow.note.content"
 
 
 class Ledger:
@@ -63,12 +66,24 @@ class Ledger:
     @property
     def parent(self) -> str:
         """The id of the search's run."""
-        self.open({})
+        self.open({}, {})
         assert self.cursor.parent is not None
         return self.cursor.parent
 
-    def open(self, params: Mapping[str, str]) -> str:
-        """Find the search's run again, or begin it; gives its id."""
+    @property
+    def page_path(self) -> str:
+        """Where the search's Pareto page is, from the root of MLflow's server."""
+        path = urlparse(str(self.cursor.uri)).path.rstrip("/") if str(self.cursor.uri).startswith("http") else ""
+        return path + page_of(self.parent)
+
+    def open(self, params: Mapping[str, str], tags: Mapping[str, str], *, running: bool = True) -> str:
+        """Find the search's run again, or begin it; gives its id.
+
+        Args:
+            params: what the user declared; without any the search's run is only looked for.
+            tags: what else its run shall say.
+            running: whether the search goes on from here.
+        """
         client = self.client
         if self.cursor.parent is not None and self._strays is not None:
             return self.cursor.parent
@@ -82,11 +97,11 @@ class Ledger:
             )  # fmt: skip
             self.cursor.parent = run.info.run_id
             self.cursor.save()
-        elif params:
+        elif params and running:
             client.update_run(self.cursor.parent, status="RUNNING")
-        if params:
-            self._log_params(self.cursor.parent, params)
         self._strays = self._find_children()
+        if params:
+            self._describe(self.cursor.parent, params, tags)
         for number, entry in list(self.cursor.runs.items()):
             if entry.run not in (None, self._strays.get(number)):  # somebody deleted the run: it is made again
                 del self.cursor.runs[number]
@@ -160,13 +175,16 @@ class Ledger:
             if not token:
                 return found
 
-    def _log_params(self, run: str, params: Mapping[str, str]) -> None:
-        from mlflow.entities import Param
+    def _describe(self, run: str, params: Mapping[str, str], tags: Mapping[str, str]) -> None:
+        from mlflow.entities import Param, RunTag
 
-        known = self.client.get_run(run).data.params
-        new = [Param(key, value) for key, value in params.items() if key not in known]
-        if new:
-            self.client.log_batch(run, params=new)
+        known = self.client.get_run(run).data
+        wanted = {**tags, PAGE: self.page_path}
+        wanted |= {_NOTE: page_note(self.page_path)} if _NOTE not in known.tags else {}
+        changed = [RunTag(key, value) for key, value in wanted.items() if known.tags.get(key) != value]
+        new = [Param(key, value) for key, value in params.items() if key not in known.params]
+        if new or changed:
+            self.client.log_batch(run, params=new, tags=changed)
 
 
 _SOURCE = {"mlflow.source.name": "autoshrink", "mlflow.source.type": "LOCAL"}

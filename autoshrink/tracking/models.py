@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autoshrink.core import Candidate, Hardware
+from autoshrink.tracking.cursor import Entry
+from autoshrink.tracking.layers import LAYERS, layers_of
 from autoshrink.tracking.ledger import Ledger
+from autoshrink.tracking.points import MODEL
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,16 +45,20 @@ def put_artifact(
     assert entry.run is not None
     assert candidate.artifact is not None
     first = folder / candidate.artifact.files[0]
-    if first.suffix != ".onnx":
-        if entry.model is None:
+    if entry.model is None:
+        if first.suffix == ".onnx":
+            entry.model = _put_model(ledger, entry.run, candidate, folder, hardware, example)
+        else:
             ledger.client.log_artifacts(entry.run, str(folder), "artifact")
             entry.model = ""
-            ledger.cursor.note(candidate.id)
-        return f"runs:/{entry.run}/artifact"
-    if not entry.model:
-        entry.model = _put_model(ledger, entry.run, candidate, folder, hardware, example)
+        ledger.client.log_dict(entry.run, layers_of(candidate.artifact, folder), LAYERS)
+        ledger.client.set_tag(entry.run, MODEL, _address(entry))
         ledger.cursor.note(candidate.id)
-    return f"models:/{entry.model}"
+    return _address(entry)
+
+
+def _address(entry: Entry) -> str:
+    return f"models:/{entry.model}" if entry.model else f"runs:/{entry.run}/artifact"
 
 
 def _put_model(

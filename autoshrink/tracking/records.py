@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from autoshrink.core import Candidate, Target, content_key
 from autoshrink.core.candidate import State
+from autoshrink.tracking.points import POINT, point_of
 
 __all__ = ["Record", "record_of", "target_params"]
 
@@ -51,6 +52,7 @@ def record_of(candidate: Candidate, state: State | None = None, reason: str = ""
         "autoshrink.key": candidate.key,
         "autoshrink.state": state or candidate.outcome,
         "pareto": str(state == "front").lower(),
+        POINT: point_of(candidate, state, reason),
     }
     for name, metric in measured.items():
         metrics |= {name: metric.value, f"{name}.low": metric.low, f"{name}.high": metric.high}

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from autoshrink.core import Candidate, Front, show_quantity
-from autoshrink.core.front import accuracy_of
+from autoshrink.core.front import accuracy_of, cost
 
-__all__ = ["environment", "front_note", "front_table"]
+__all__ = ["best_of", "environment", "front_note", "front_table", "page_note"]
 
 
 def front_table(front: Front, models: Mapping[int, str]) -> dict[str, list[Any]]:
@@ -51,6 +51,20 @@ def front_note(front: Front) -> str:
         shown = [str(member.id), f"{accuracy_of(member):.4g}", *(_figure(member, name) for name in costs)]
         lines.append(" | ".join(["", *shown, member.recipe.describe(), ""]).strip())
     return "\n".join(lines)
+
+
+def page_note(page: str) -> str:
+    """Write where the Pareto page is as Markdown, for the page of the search's run."""
+    return f"[Pareto view]({page}): explore the front and pick a model (in a server that `autoshrink ui` starts)."
+
+
+def best_of(front: Front) -> dict[str, float]:
+    """Give the best figure on the front by objective, as metrics ``best.NAME`` of the search's run."""
+    known = {name: front.best(name) for name in front.objectives}
+    figures = {f"best.{name}": abs(cost(member, name)) for name, member in known.items() if member is not None}
+    if (best := front.best("accuracy")) is not None:
+        figures["best.accuracy"] = accuracy_of(best) or 0.0  # an error that was negated stays negative
+    return figures
 
 
 def environment() -> str:

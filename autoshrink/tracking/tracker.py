@@ -14,12 +14,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from autoshrink.core import Candidate, Front, Target
+from autoshrink.core import Candidate, Front, Limits, Target
 from autoshrink.tracking.cursor import Cursor
 from autoshrink.tracking.ledger import Ledger, outages, quiet
 from autoshrink.tracking.models import put_artifact
+from autoshrink.tracking.points import BRIEF, brief_of
 from autoshrink.tracking.records import record_of, target_params
-from autoshrink.tracking.summary import environment, front_note, front_table
+from autoshrink.tracking.summary import best_of, environment, front_note, front_table, page_note
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,10 +51,12 @@ class Tracker:
         self._inbox: queue.SimpleQueue[tuple[int, str] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._fingerprint: Mapping[str, Any] = {}
+        self._tags: dict[str, str] = {}
 
-    def start(self, fingerprint: Mapping[str, Any], baseline: Candidate) -> None:
+    def start(self, fingerprint: Mapping[str, Any], baseline: Candidate, limits: Limits) -> None:
         """Begin to send, in the background: the search's run and the original model first."""
         self._fingerprint = fingerprint
+        self._tags = {BRIEF: brief_of(self._target, limits, fingerprint, baseline)}
         self.log(baseline)
         self._thread = threading.Thread(target=self._send_all, name="tracking", daemon=True)
         self._thread.start()
@@ -83,6 +86,8 @@ class Tracker:
         if self._thread is not None:
             self._inbox.put(None)
             self._thread.join()
+        original = front.judged[0].candidate
+        self._tags = {BRIEF: brief_of(self._target, front.limits, self._fingerprint, original)}
         with quiet():
             try:
                 self._open()
@@ -128,7 +133,7 @@ class Tracker:
                 del self._waiting[number]
 
     def _open(self) -> None:
-        self._ledger.open(target_params(self._target))
+        self._ledger.open(target_params(self._target), self._tags)
 
     def _close(self, front: Front, models: Mapping[int, str], plots: list[Path]) -> None:
         from mlflow.entities import Metric, RunTag
@@ -139,9 +144,11 @@ class Tracker:
         figures = {"hypervolume": front.hypervolume, "candidates": len(states) - 1, "front": states.count("front")}
         original = front.judged[0].candidate
         figures |= {f"original.{name}": metric.value for name, metric in original.metrics.items()}
+        figures |= best_of(front)
         table = front_table(front, models)
         listed = json.dumps([{"path": "front.json", "type": "table"}])
-        tags = {"mlflow.loggedArtifacts": listed, "mlflow.note.content": front_note(front)}
+        note = f"{page_note(self._ledger.page_path)}\n\n{front_note(front)}"
+        tags = {"mlflow.loggedArtifacts": listed, "mlflow.note.content": note, **self._tags}
         client.log_batch(
             run,
             [Metric(key, float(value), now, 0) for key, value in figures.items()],

@@ -21,7 +21,7 @@ from autoshrink.tracking.tracker import Tracker
 def run_search(searched, uri, upto=None):
     """Hand a search's candidates over as the engine does, and finish."""
     tracker = Tracker(searched.folder, searched.target, "digits-1", uri)
-    tracker.start({"processor": "test"}, searched.candidates[0])
+    tracker.start({"processor": "test"}, searched.candidates[0], searched.front().limits)
     for candidate in searched.candidates[1:upto]:
         tracker.log(candidate)
     return tracker.finish(searched.front(), searched.files, [], example={"x": np.ones((1, 16), np.float32)})
@@ -41,11 +41,17 @@ def read_back(uri, experiment="digits"):
     return client, parents[0], dict(zip(numbers, children, strict=True))
 
 
+def picked(searched, number, name, alias=None):
+    candidate = searched.candidates[number]
+    files = searched.files(candidate)
+    return register(searched.folder, searched.target, searched.front(), candidate, files, name, alias)
+
+
 def test_a_search_is_read_back_as_it_was(searched, sqlite, tmp_path, monkeypatch):
     plot = tmp_path / "front.png"
     plot.write_bytes(b"a picture")
     tracker = Tracker(searched.folder, searched.target, "digits-1", sqlite)
-    tracker.start({"processor": "test"}, searched.candidates[0])
+    tracker.start({"processor": "test"}, searched.candidates[0], searched.front().limits)
     for candidate in searched.candidates[1:]:
         tracker.log(candidate)
     said = tracker.finish(searched.front(), searched.files, [plot])
@@ -162,7 +168,7 @@ def test_what_arrived_but_was_not_noted_down_is_not_sent_twice(searched, sqlite)
 
 def test_a_half_sent_model_is_sent_again(searched, sqlite):
     tracker = Tracker(searched.folder, searched.target, "digits-1", sqlite)
-    tracker.start({}, searched.candidates[0])
+    tracker.start({}, searched.candidates[0], searched.front().limits)
     tracker.log(searched.candidates[1])
     wait_for(lambda: sent(searched, 1))
     client, parent, children = read_back(sqlite)
@@ -201,7 +207,7 @@ def wait_for(condition, seconds=30.0):
 
 def test_candidates_are_seen_while_the_search_runs(searched, sqlite):
     tracker = Tracker(searched.folder, searched.target, "digits-1", sqlite)
-    tracker.start({}, searched.candidates[0])
+    tracker.start({}, searched.candidates[0], searched.front().limits)
     tracker.log(searched.candidates[1])
     wait_for(lambda: sent(searched, 1))
     _, parent, children = read_back(sqlite)
@@ -213,7 +219,7 @@ def test_candidates_are_seen_while_the_search_runs(searched, sqlite):
 def test_handing_over_takes_no_time(searched, sqlite):
     tracker = Tracker(searched.folder, searched.target, "digits-1", sqlite)
     before = time.perf_counter()
-    tracker.start({}, searched.candidates[0])
+    tracker.start({}, searched.candidates[0], searched.front().limits)
     for _ in range(200):
         tracker.log(searched.candidates[1])
     assert time.perf_counter() - before < 0.5
@@ -264,7 +270,7 @@ def test_a_store_that_cannot_be_written_costs_one_line(searched, tmp_path, capfd
 
 def test_a_server_that_is_away_for_a_while_gets_everything_once(searched, server):
     tracker = Tracker(searched.folder, searched.target, "digits-1", server.uri)
-    tracker.start({"processor": "test"}, searched.candidates[0])
+    tracker.start({"processor": "test"}, searched.candidates[0], searched.front().limits)
     tracker.log(searched.candidates[1])
     wait_for(lambda: sent(searched, 1))
     server.cut()
@@ -280,22 +286,19 @@ def test_a_server_that_is_away_for_a_while_gets_everything_once(searched, server
         assert {len(client.get_metric_history(run.info.run_id, key)) for key in run.data.metrics} <= {1}
     models = client.search_logged_models([parent.info.experiment_id])
     assert len(models) == 2
-    said = register(
-        searched.folder, searched.target, searched.candidates[2], searched.files(searched.candidates[2]), "net"
-    )
-    assert said == "Registered as version 1 of 'net'; load it with models:/net/1"
+    assert picked(searched, 2, "net").uri == "models:/net/1"
 
 
 def test_a_picked_candidate_is_registered_once_with_its_alias(searched, sqlite, monkeypatch):
     run_search(searched, sqlite)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", sqlite)
-    best, dominated = searched.candidates[2], searched.candidates[3]
-    said = register(searched.folder, searched.target, best, searched.files(best), "net", "production")
-    assert said == "Registered as version 1 of 'net'; load it with models:/net@production"
-    assert register(searched.folder, searched.target, best, searched.files(best), "net").endswith("models:/net/1")
+    dominated = searched.candidates[3]
+    made = picked(searched, 2, "net", "production")
+    assert (made.version, made.uri) == ("1", "models:/net@production")
+    assert made.line == 'mlflow.onnx.load_model("models:/net@production")'
+    assert picked(searched, 2, "net").uri == "models:/net/1"
     # One that is not on the front has no model in MLflow yet.
-    said = register(searched.folder, searched.target, dominated, searched.files(dominated), "net", "production")
-    assert said.startswith("Registered as version 2")
+    assert picked(searched, 3, "net", "production").version == "2"
     inputs = np.ones((1, 16), np.float32)
     loaded = mlflow.onnx.load_model("models:/net@production")
     expected = outputs_of((searched.files(dominated) / "net.onnx").read_bytes(), inputs)
@@ -307,18 +310,17 @@ def test_a_picked_candidate_is_registered_once_with_its_alias(searched, sqlite, 
 
 def test_a_name_that_mlflow_refuses_is_the_user_s_mistake(searched, sqlite):
     run_search(searched, sqlite)
-    best = searched.candidates[2]
     with pytest.raises(SpecError, match="MLflow refuses to register 'a/b'"):
-        register(searched.folder, searched.target, best, searched.files(best), "a/b")
+        picked(searched, 2, "a/b")
     with pytest.raises(SpecError, match="MLflow refuses"):
-        register(searched.folder, searched.target, best, searched.files(best), "net", "not an alias!")
+        picked(searched, 2, "net", "not an alias!")
 
 
 def test_a_store_that_is_away_is_named_when_a_candidate_is_registered(searched, tmp_path):
     (tmp_path / "file").touch()
     run_search(searched, f"sqlite:///{tmp_path}/file/mlflow.db")
     with pytest.raises(AutoshrinkError, match="can't be written to"):
-        register(searched.folder, searched.target, searched.candidates[2], searched.folder, "net")
+        picked(searched, 2, "net")
 
 
 def test_tracking_imports_no_mlflow_before_it_is_needed():
@@ -338,7 +340,6 @@ def test_files_of_another_runtime_are_kept_as_they_are(searched, sqlite, monkeyp
     client, parent, children = read_back(sqlite)
     assert len(client.search_logged_models([parent.info.experiment_id])) == 1
     assert [item.path for item in client.list_artifacts(children[2].info.run_id, "artifact")] == ["artifact/net.tflite"]
-    said = register(searched.folder, searched.target, best, searched.files(best), "net")
-    assert said == "Registered as version 1 of 'net'; load it with models:/net/1"
+    assert picked(searched, 2, "net").line == 'mlflow.artifacts.download_artifacts("models:/net/1")'
     folder = Path(mlflow.artifacts.download_artifacts("models:/net/1"))
     assert (folder / "net.tflite").read_bytes() == (searched.files(best) / "net.tflite").read_bytes()
