@@ -159,6 +159,30 @@ def pick(
 
 
 @app.command()
+def ui(
+    store: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL", help="MLflow's database; by default MLFLOW_TRACKING_URI, else sqlite:///mlflow.db."
+        ),
+    ] = None,
+    host: Annotated[str, typer.Option(help="The address to listen at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="The port to listen at.")] = 5000,
+    artifacts: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Where the server keeps its clients' artifacts."),
+    ] = None,
+    basic_auth: Annotated[bool, typer.Option("--basic-auth", help="With MLflow's basic authentication.")] = False,
+    workers: Annotated[int, typer.Option(min=1, help="The server's processes.")] = 1,
+) -> None:
+    """Start MLflow with the Pareto view: look at searches, and pick a model."""
+    with _reported():
+        from autoshrink.console.ui import ui as run
+
+        raise typer.Exit(run(store, host, port, artifacts=artifacts, basic_auth=basic_auth, workers=workers))
+
+
+@app.command()
 def apply(
     recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe's YAML file.")],
     target: TargetFile,

@@ -31,8 +31,8 @@ def layers_of(artifact: Artifact, folder: Path) -> dict[str, Any]:
         folder: holds its files.
 
     Returns:
-        ``layers``: name, operator, shape as stored, number format, weights, those that are not zero and bytes; empty for
-        other files than ONNX. ``counted``: what the backend counted while it made them.
+        ``layers``: name, operator, shape as stored, number format, weights, those that are not zero and bytes; empty
+        for other files than ONNX. ``counted``: what the backend counted while it made them.
     """
     first = folder / artifact.files[0]
     rows = list(_onnx_layers(first))[:_MOST] if first.suffix == ".onnx" else []

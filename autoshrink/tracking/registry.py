@@ -67,8 +67,8 @@ def pick(registry: Registry, run: str, name: str, alias: str | None = None) -> P
     if not address or not parent:
         number = about.get("autoshrink.candidate", "NUMBER")
         raise ValueError(
-            "MLflow has no files of this candidate: a search sends those of its front when it ends; any other is sent by "
-            f"'autoshrink pick NAME {number} --register MODEL' where the search ran"
+            "MLflow has no files of this candidate: a search sends those of its front when it ends; any other is sent "
+            f"by 'autoshrink pick NAME {number} --register MODEL' where the search ran"
         )
     model = address.removeprefix("models:/") if address.startswith("models:/") else ""
     card = card_of(registry.tags(parent), about)

@@ -1,0 +1,1 @@
+"""The Pareto view: pages beside MLflow's own, in MLflow's server."""
