@@ -47,7 +47,9 @@ export class Chart {
       const core = [...front, original].filter(Boolean).map((c) => axis.get(c)?.value).filter(Number.isFinite);
       if (!front.length) core.push(...candidates.map((c) => axis.get(c)?.value).filter(Number.isFinite));
       const limit = axis.key === "accuracy" ? limits.test_floor ?? limits.floor : limits.costs[axis.key];
-      if (Number.isFinite(limit)) core.push(limit);
+      // A limit far from everything would squash it: then an arrow at the edge says where it is.
+      const near = Number.isFinite(limit) && (axis.key === "accuracy" || !core.length || (limit < 6 * Math.max(...core) && limit > Math.min(...core) / 6));
+      if (near) core.push(limit);
       let [low, high] = core.length ? [Math.min(...core), Math.max(...core)] : [0, 1];
       const log = axis.key !== "accuracy" && low > 0 && high / low > 12;
       if (axis.key === "accuracy") {
@@ -63,7 +65,7 @@ export class Chart {
         if (high <= low) high = low + 1;
       }
       const [unit, factor] = axisUnit(low, high, axis.unit);
-      return { log, low: low / factor, high: high / factor, unit, factor, limit: Number.isFinite(limit) ? limit / factor : null };
+      return { log, low: low / factor, high: high / factor, unit, factor, limit: Number.isFinite(limit) ? limit / factor : null, near };
     };
     this.across = of(x);
     this.up = of(y);
@@ -158,6 +160,11 @@ export class Chart {
     const side = (name, scale, figure) => {
       if (scale.limit === null || figure.key.includes(".")) return;
       const across = name === "x", least = figure.key === "accuracy";
+      if (!scale.near && scale.limit > scale.high) {
+        const text = `limit ${show(scale.limit * scale.factor, figure.unit)} ${across ? "→" : "↑"}`;
+        annotations.push({ text, showarrow: false, font: { color: red, size: 11 }, xref: "paper", yref: "paper", ...(across ? { x: 0.995, xanchor: "right", y: 0.01, yanchor: "bottom" } : { x: 0.008, xanchor: "left", y: 0.995, yanchor: "top" }) });
+        return;
+      }
       const rect = { type: "rect", fillcolor: red, opacity: 0.09, line: { width: 0 }, layer: "below", xref: "paper", yref: "paper", x0: 0, x1: 1, y0: 0, y1: 1 };
       const far = least ? (scale.log ? scale.low / 1e6 : scale.low - 1e3 * (scale.high - scale.low)) : (scale.log ? scale.high * 1e6 : scale.high + 1e3 * (scale.high - scale.low));
       shapes.push({ ...rect, [`${name}ref`]: name, [`${name}0`]: scale.limit, [`${name}1`]: far });
@@ -165,7 +172,7 @@ export class Chart {
       annotations.push({
         text: `${least ? "floor" : "limit"} ${show(scale.limit * scale.factor, figure.unit)}`, showarrow: false, font: { color: red, size: 11 }, xref: "paper", yref: "paper",
         [`${name}ref`]: name, [name]: scale.log ? Math.log10(scale.limit) : scale.limit,
-        ...(across ? { y: 0.01, yanchor: "bottom", xanchor: least ? "right" : "left", textangle: -90 } : { x: 0.995, xanchor: "right", yanchor: least ? "top" : "bottom" }),
+        ...(across ? { y: 0.01, yanchor: "bottom", xanchor: least ? "right" : "left", textangle: -90 } : { x: 0.008, xanchor: "left", yanchor: least ? "top" : "bottom" }),
       });
     };
     side("x", this.across, this.view.x);

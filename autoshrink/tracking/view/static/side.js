@@ -80,7 +80,7 @@ export function suggestions(place, view, onpick) {
   const rows = [["knee", knee(front, objectives)], ...figures.map((f) => [SUPERLATIVES[f.key] ?? `best ${f.label}`, best(front, f.key), f])];
   fill(place, el("div", { class: "suggested" }, rows.filter(([, c]) => c).map(([name, c, f]) =>
     el("button", { type: "button", "data-suggestion": name, onclick: () => onpick(c) },
-      el("b", {}, name), el("span", {}, `candidate ${c.id}`), el("span", { class: "figure" }, f ? show(f.get(c)?.value, f.unit) : brief(c, figures, original))))));
+      el("b", {}, name), el("span", {}, c.id ? `candidate ${c.id}` : "the original"), el("span", { class: "figure" }, f ? show(f.get(c)?.value, f.unit) : brief(c, figures, original))))));
 }
 
 const brief = (c, figures, original) => {
