@@ -16,12 +16,14 @@ from autoshrink.tracking.view.progress import figures_so_far, history
 OBJECTIVES = ("accuracy", "latency", "size")
 JUDGE = """async ([points, objectives, limits, sliders]) => {
   const { best, judge, knee, tightened } = await import("/autoshrink/static/judge.js");
-  const candidates = points.map((point) => ({ ...point, metrics: Object.fromEntries(
-    Object.entries(point.metrics).map(([name, [value, low, high, origin]]) => [name, { value, low, high, origin }])) }));
+  const figure = ([value, low, high, origin]) => ({ value, low, high, origin });
+  const each = (given, change) => Object.fromEntries(Object.entries(given).map(([name, one]) => [name, change(one)]));
+  const candidates = points.map((point) => ({ ...point, metrics: each(point.metrics, figure) }));
   const front = judge(candidates, objectives, tightened(limits, sliders));
   return {
     states: Object.fromEntries(candidates.map((c) => [c.id, c.state])), front: front.map((c) => c.id),
-    knee: knee(front, objectives)?.id ?? null, best: Object.fromEntries(objectives.map((o) => [o, best(front, o)?.id ?? null])),
+    knee: knee(front, objectives)?.id ?? null,
+    best: Object.fromEntries(objectives.map((o) => [o, best(front, o)?.id ?? null])),
   };
 }"""
 

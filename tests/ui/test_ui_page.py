@@ -8,11 +8,12 @@ import re
 import subprocess
 import sys
 import zipfile
+from typing import Any
 
 import numpy as np
 import onnxruntime
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 from ui_looking import Looker, Searched, Served, shown_front
 
 
@@ -44,12 +45,8 @@ def test_the_front_is_the_command_line_s(served: Served, searched: Searched, loo
     expect(page.locator("#summary")).to_contain_text(f"{len(searched.front)} of 6 candidates are on the front")
     looker.shoot("search-light")
     page.select_option("#show", "all")
-    states = dict(
-        page.eval_on_selector_all(
-            "[data-candidate]",
-            "rows => rows.map(r => [Number(r.dataset.candidate), r.querySelector('.state').classList[1]])",
-        )
-    )
+    rows = "rows => rows.map(r => [Number(r.dataset.candidate), r.querySelector('.state').classList[1]])"
+    states = dict(page.eval_on_selector_all("[data-candidate]", rows))
     assert states == {item["id"]: item["state"] for item in searched.document["candidates"]}
     page.click("#tab-time")
     expect(page.locator("#time .note")).to_contain_text(f"{searched.document['hypervolume']:.4f} after 6 candidates")
@@ -83,7 +80,7 @@ def test_a_tighter_budget_leaves_a_smaller_front_and_stays_in_the_address(
     page.wait_for_function(f"document.querySelectorAll('[data-candidate]').length === {len(sizes)}")
 
 
-def place_of(page, number: int, latency: float, accuracy: float) -> tuple[float, float]:
+def place_of(page: Page, item: dict[str, Any]) -> tuple[float, float]:
     """Where a candidate is on the screen, by plotly's own axes."""
     box = page.locator("#plot").bounding_box()
     left, top = page.evaluate(
@@ -92,7 +89,7 @@ def place_of(page, number: int, latency: float, accuracy: float) -> tuple[float,
           const unit = { s: 1, ms: 1e-3, µs: 1e-6, ns: 1e-9 }[full.xaxis.title.text.split(', ')[1]];
           return [full._size.l + full.xaxis.d2p(latency / unit), full._size.t + full.yaxis.d2p(accuracy * 100)];
         }""",
-        [latency, accuracy],
+        [item["metrics"]["latency"]["value"], item["accuracy"]["test"]],
     )
     return box["x"] + left, box["y"] + top
 
@@ -103,21 +100,15 @@ def test_pointing_tells_recipe_and_figures_and_a_click_shows_the_candidate(
     page = looker.search(served, searched.parent)
     number = searched.front[-1]
     item = searched.candidate(number)
-    place = place_of(page, number, item["metrics"]["latency"]["value"], item["accuracy"]["test"])
+    place = place_of(page, item)
     page.mouse.move(*place)
     tip = page.locator("#tip")
     expect(tip).to_be_visible()
     told = tip.inner_text()
     shown = re.search(r"candidate (\d+)|the original model", told)
-    same = [
-        n
-        for n in searched.front
-        if place_of(
-            page, n, searched.candidate(n)["metrics"]["latency"]["value"], searched.candidate(n)["accuracy"]["test"]
-        )
-        == place
-    ]
-    assert shown and (shown[1] is None or int(shown[1]) in {number, *same})
+    assert shown is not None
+    same = [n for n in searched.front if place_of(page, searched.candidate(n)) == place]
+    assert shown[1] is None or int(shown[1]) in {number, *same}
     for word in ("latency:", "size:", "accuracy:", "%"):
         assert word in told
     for step in item["recipe"]["steps"]:
@@ -141,9 +132,8 @@ def test_the_keyboard_walks_along_the_front(served: Served, searched: Searched, 
     page.locator("#tab-table").focus()
     page.keyboard.press("ArrowRight")
     expect(page.locator("#recipes")).to_be_visible()
-    assert page.locator("#recipes canvas").evaluate(
-        "c => c.getContext('2d').getImageData(0, 0, c.width, c.height).data.some(x => x)"
-    )
+    drawn = "c => c.getContext('2d').getImageData(0, 0, c.width, c.height).data.some((x) => x)"
+    assert page.locator("#recipes canvas").evaluate(drawn)
 
 
 def test_two_candidates_side_by_side_in_light_and_dark(served: Served, searched: Searched, looker: Looker) -> None:
@@ -163,9 +153,8 @@ def test_two_candidates_side_by_side_in_light_and_dark(served: Served, searched:
     layers = page.locator("#compare-layers").inner_text()
     formats = {"int8": "int8", "float": "float"}
     for number in (one, other):
-        bits = next(
-            (s["weight_bits"] for s in searched.candidate(number)["recipe"]["steps"] if s["kind"] == "quantization"), 32
-        )
+        steps = {step["kind"]: step for step in searched.candidate(number)["recipe"]["steps"]}
+        bits = steps.get("quantization", {}).get("weight_bits", 32)
         assert formats["int8" if bits == 8 else "float"] in layers
     looker.shoot("compare-light", whole=True)
     page.click("#theme")
@@ -223,16 +212,12 @@ def test_the_page_s_button_and_the_command_leave_the_same_entry(
     assert 'mlflow.onnx.load_model("models:/by-command@production")' in done.stdout
     assert json.loads((searched.folder / "out" / "figures.json").read_text())["id"] == number
 
-    by_page, by_command = (
-        registry.get_model_version_by_alias(name, "production") for name in ("by-page", "by-command")
-    )
+    by_page = registry.get_model_version_by_alias("by-page", "production")
+    by_command = registry.get_model_version_by_alias("by-command", "production")
     assert by_page.tags == by_command.tags
     assert by_page.description == by_command.description
-    assert (by_page.source, by_page.run_id, by_page.version) == (
-        by_command.source,
-        by_command.run_id,
-        by_command.version,
-    )
+    for field in ("source", "run_id", "version", "model_id"):
+        assert getattr(by_page, field) == getattr(by_command, field)
     item = searched.candidate(number)
     assert by_page.tags["autoshrink.target"] == "digits"
     assert by_page.tags["autoshrink.fingerprint"] == searched.document["hardware"]["key"]
@@ -258,7 +243,7 @@ def test_the_page_s_button_and_the_command_leave_the_same_entry(
     with zipfile.ZipFile(waiting.value.path()) as archive:
         names = archive.namelist()
         assert "MLmodel" in names
-        assert archive.read("model.onnx") == open(item["artifact"]["files"][0], "rb").read()
+        assert archive.read("model.onnx") == (searched.folder / item["artifact"]["files"][0]).read_bytes()
 
 
 def test_a_wrong_name_is_said_on_the_page(served: Served, searched: Searched, looker: Looker, registry) -> None:
@@ -272,9 +257,8 @@ def test_a_wrong_name_is_said_on_the_page(served: Served, searched: Searched, lo
 def test_what_is_not_on_the_front_says_where_it_is_picked(served: Served, searched: Searched, looker: Looker) -> None:
     others = [item["id"] for item in searched.document["candidates"] if item["state"] != "front"]
     page = looker.search(served, searched.parent, f"#pick={others[-1]}")
-    expect(page.locator("#detail")).to_contain_text(
-        re.compile(r"autoshrink pick one \d+ --register MODEL|no files to pick")
-    )
+    told = re.compile(r"autoshrink pick one \d+ --register MODEL|no files to pick")
+    expect(page.locator("#detail")).to_contain_text(told)
     assert page.locator("#pick").count() == 0
 
 

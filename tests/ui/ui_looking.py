@@ -66,7 +66,8 @@ def serve(folder: Path, store: str, *options: str, env: dict[str, str] | None = 
                 time.sleep(0.2)
         yield Served(port, folder, store)
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
         try:
             process.wait(20)
         except subprocess.TimeoutExpired:
@@ -118,7 +119,5 @@ class Looker:
 
 def shown_front(page: Page) -> list[int]:
     """The ids in the table of the front."""
-    return [
-        int(text)
-        for text in page.eval_on_selector_all("[data-candidate]", "rows => rows.map(r => r.dataset.candidate)")
-    ]
+    ids = page.eval_on_selector_all("[data-candidate]", "rows => rows.map(r => r.dataset.candidate)")
+    return [int(text) for text in ids]

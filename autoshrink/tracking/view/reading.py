@@ -7,9 +7,9 @@ whether the reader may see it.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from autoshrink.core import AutoshrinkError
 from autoshrink.tracking.points import BRIEF, MODEL, POINT
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["Found", "Standing", "candidates", "searches", "standing"]
 
 _PARENT = "mlflow.parentRunId"
+T = TypeVar("T")
 _TOGETHER = 500
 """Values in one condition: below the limit of every database."""
 
@@ -61,7 +62,7 @@ def searches(experiments: Sequence[str]) -> list[dict[str, Any]]:
 
     found: dict[str, dict[str, Any]] = {}
     with _session() as session:
-        for ids in _parts(experiments):
+        for ids in _parts([int(experiment) for experiment in experiments]):  # numbers in the tables
             wanted = (
                 select(SqlRun.run_uuid, SqlRun.experiment_id, SqlRun.name, SqlRun.status, SqlRun.start_time,
                        SqlRun.end_time, SqlTag.value)
@@ -74,9 +75,9 @@ def searches(experiments: Sequence[str]) -> list[dict[str, Any]]:
                         "run": run, "experiment": str(experiment), "name": name, "status": status, "start": start,
                         "end": end, "brief": read, "metrics": {},
                     }  # fmt: skip
-        for ids in _parts(list(found)):
+        for runs in _parts(list(found)):
             figures = select(SqlLatestMetric.run_uuid, SqlLatestMetric.key, SqlLatestMetric.value).where(
-                SqlLatestMetric.run_uuid.in_(ids), SqlLatestMetric.is_nan.is_(False)
+                SqlLatestMetric.run_uuid.in_(runs), SqlLatestMetric.is_nan.is_(False)
             )
             for run, key, value in session.execute(figures):
                 found[run]["metrics"][key] = value
@@ -161,5 +162,5 @@ def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON, and a browser refuses everything around it")
 
 
-def _parts(items: Sequence[str]) -> list[Collection[str]]:
+def _parts(items: Sequence[T]) -> list[Sequence[T]]:
     return [items[start : start + _TOGETHER] for start in range(0, len(items), _TOGETHER)]
