@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnxruntime
 import torch
 
 from autoshrink.core import DeviceError, Refusal
 from autoshrink.devices.environment import without_python_settings
 from autoshrink.models.agreement import check_agreement, one_by_one, without_fast_paths
 from autoshrink.models.exporting import TRACING_ERRORS, Positional, first_line, input_names, quiet
+from autoshrink.models.onnx.sessions import open_session
 from autoshrink.models.ranges import calibration_examples
 
 if TYPE_CHECKING:
@@ -93,14 +93,7 @@ def _export(model: nn.Module, example: Split, names: list[str], file: Path) -> N
             )
     except TRACING_ERRORS as error:
         raise Refusal(f"torch's exporter can't follow the model: {first_line(error)}") from error
-    settings = onnxruntime.SessionOptions()
-    settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    settings.optimized_model_filepath = str(file)
-    settings.log_severity_level = 4
-    try:
-        onnxruntime.InferenceSession(raw, settings, providers=["CPUExecutionProvider"])
-    except RuntimeError as error:
-        raise Refusal(f"the exported graph is not whole: {first_line(error)}") from error
+    open_session(raw.read_bytes(), "basic", file)
 
 
 def _write(file: Path, names: list[str], batches: list[Split]) -> None:
