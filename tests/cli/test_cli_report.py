@@ -14,6 +14,7 @@ import pytest
 from commands import autoshrink
 from headless import opened
 
+from autoshrink.core import Candidate, Recipe, Setting
 from autoshrink.search.store import Store
 from autoshrink.service.report import write_report
 from autoshrink.service.run import load_front
@@ -186,3 +187,17 @@ def test_a_model_that_was_changed_is_not_taken_for_the_one_of_the_search(copied:
     data = (copied / "data.py").read_text()
     (copied / "data.py").write_text(data.replace("/ 16", "/ 15"))
     assert again(copied).count("are not those of the search any more") == 2
+
+
+def test_weights_that_another_candidate_was_trained_for_are_said_to_be_its(copied: Path) -> None:
+    store, number = Store.open(copied / ".autoshrink", "one"), described(copied)
+    store.keep_pick(number)
+    own = next(candidate for candidate in store.candidates() if candidate.id == number)
+    shared = [step for step in own.recipe.steps if step.kind != "quantization"]
+    shared.append(Setting.model_validate({"kind": "quantization", "weight_bits": 4, "scheme": "weight_only"}))
+    other = {"id": 99, "recipe": Recipe(steps=tuple(shared)), "outcome": "stopped", "reason": "for a test"}
+    store.add(Candidate.model_validate({**other, "seconds": {"train": 1000.0}}))
+    assert "training of candidate 99, whose weights it shares | 17 min" in again(copied)
+    alone = {**other, "recipe": Recipe(steps=tuple(shared[-1:])), "seconds": {"train": 5000.0}, "id": 100}
+    store.add(Candidate.model_validate(alone))
+    assert "training of candidate 99, whose weights it shares | 17 min" in again(copied)
