@@ -152,6 +152,7 @@ def test_a_measurement_carries_the_fingerprint_and_no_other_machine_s_name(tmp_p
         ({}, ""),
         ({"threads": 4096}, "needs 4096 cores"),
         ({"device": "none"}, "is described only"),
+        ({"device": "adb://SERIAL"}, "write the phone's serial number"),
         ({"backend": "abacus"}, "no backend 'abacus'"),
         ({"options": {"providers": ["CUDAExecutionProvider"]}}, "CUDAExecutionProvider"),
     ],

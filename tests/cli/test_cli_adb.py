@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,26 +11,26 @@ import pytest
 from adb_phone import Phone
 from phone_benchmark import script
 from test_cli_search import autoshrink
-from test_cli_ssh import wait_for
+from test_cli_ssh import searching, wait_for
 
 PROGRAM = "/data/local/tmp/benchmark_model"
 WITH_PYTHON = "{{name: a phone with Python, kind: phone, backend: onnxruntime, device: 'adb://{}'}}"
 WITHOUT = "{{name: a phone, kind: phone, backend: litert, device: 'adb://{}', pin: false, options: {{benchmark: {}}}}}"
 
 
+@pytest.mark.timeout(600)  # two searches
 def test_a_cable_that_is_pulled_stops_the_search_in_order_and_it_goes_on(
     project: Path, edit: Callable[[str, str, str], None], adb_phone: Phone
 ) -> None:
     serial = adb_phone.serial
     edit("target.yaml", "hardware: cpu", f"hardware: {WITH_PYTHON.format(serial + sys.executable)}")
     edit("target.yaml", "candidates: 6", "candidates: 3")
-    command = [sys.executable, "-m", "autoshrink", "search", "target.yaml", "--name", "far"]
-    driver = subprocess.Popen(command, cwd=project, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    wait_for(project, "far", 1, driver)
-    adb_phone.cut()  # it is asked again, and the search goes on
-    wait_for(project, "far", 2, driver)
-    adb_phone.stop()  # for good
-    printed, _ = driver.communicate(timeout=120)
+    with searching(project) as driver:
+        wait_for(project, "far", 1, driver)
+        adb_phone.cut()  # it is asked again, and the search goes on
+        wait_for(project, "far", 2, driver)
+        adb_phone.stop()  # for good
+        printed, _ = driver.communicate(timeout=120)
     assert driver.returncode == 4, printed
     assert "--resume far" in printed
     assert f"adb://{serial}" in printed.replace("\n", "")
