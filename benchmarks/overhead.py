@@ -126,6 +126,7 @@ def cost_of(candidates: int, root: Path) -> list[Cost]:
 def _instant(candidates: int, root: Path, meter: Meter) -> None:
     goal = target(candidates, workers=8)
     store = Store.create(root, goal)
+    store.write_json("hardware.json", {"key": "here"})  # what a search knows of its device before it begins
     tracker = Tracker(store.folder, goal, store.name, f"sqlite:///{root}/mlflow.db")
     session = Session(goal, store, _reuse(root, str(candidates)), Instant(), tracker, meter)  # type: ignore[arg-type]
     meter.search, meter.folder = session, store.folder
