@@ -29,6 +29,7 @@ RESULTS = Path(__file__).resolve().parent / "results"
 """Where the figures and pictures of the last runs lie; not in version control."""
 PACKAGES = (
     "autoshrink", "torch", "numpy", "onnx", "onnxruntime", "optuna", "ray", "ai-edge-litert", "executorch", "openvino",
+    "mlflow", "plotly",
 )  # fmt: skip
 """Whose versions matter for any figure."""
 

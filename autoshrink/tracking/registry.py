@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -12,7 +13,7 @@ from autoshrink.tracking.points import MODEL
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-__all__ = ["ClientRegistry", "Picked", "Registry", "pick"]
+__all__ = ["ClientRegistry", "Picked", "Registry", "model_in", "pick"]
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,8 @@ class Registry(Protocol):
     def tags(self, run: str) -> Mapping[str, str]:
         """Give the tags of a run."""
 
-    def source(self, run: str, model: str) -> str:
-        """Say where the files of a run's model are; of its artifacts when the model's id is empty."""
+    def source(self, run: str, model: str) -> tuple[str, str]:
+        """Say where the files of a model are, and whose run they belong to; a run's own artifacts without a model."""
 
     def create_model(self, name: str) -> None:
         """Make a registered model, if there is none of this name."""
@@ -70,9 +71,11 @@ def pick(registry: Registry, run: str, name: str, alias: str | None = None) -> P
             "MLflow has no files of this candidate: a search sends those of its front when it ends; any other is sent "
             f"by 'autoshrink pick NAME {number} --register MODEL' where the search ran"
         )
-    model = address.removeprefix("models:/") if address.startswith("models:/") else ""
+    model = model_in(address)
     card = card_of(registry.tags(parent), about)
-    source = registry.source(run, model)
+    source, owner = registry.source(run, model)
+    if owner != run:  # whoever may write a tag may write anything into it
+        raise ValueError("this run names the model of another run as its own")
     registry.create_model(name)
     known = [version for owner, version in registry.versions(run) if owner == name]
     version = known[0] if known else registry.create_version(name, source, run, model, card.tags, card.description)
@@ -80,6 +83,12 @@ def pick(registry: Registry, run: str, name: str, alias: str | None = None) -> P
         registry.set_alias(name, alias, version)
     uri = f"models:/{name}@{alias}" if alias is not None else f"models:/{name}/{version}"
     return Picked(name, version, alias, uri, loading(about.get("autoshrink.backend", ""), uri))
+
+
+def model_in(address: str) -> str:
+    """Read the id of an MLflow model from its address; empty for a run's artifacts, and for what is no address."""
+    found = re.fullmatch(r"models:/([\w-]+)", address)
+    return found[1] if found else ""
 
 
 class ClientRegistry:
@@ -93,11 +102,12 @@ class ClientRegistry:
         tags: dict[str, str] = self._client.get_run(run).data.tags
         return tags
 
-    def source(self, run: str, model: str) -> str:
+    def source(self, run: str, model: str) -> tuple[str, str]:
         """Say where the files are: not as "models:/ID", which MLflow looks up in the process's default store."""
         if model:
-            return str(self._client.get_logged_model(model).artifact_location)
-        return f"{self._client.get_run(run).info.artifact_uri}/artifact"
+            found = self._client.get_logged_model(model)
+            return str(found.artifact_location), str(found.source_run_id)
+        return f"{self._client.get_run(run).info.artifact_uri}/artifact", run
 
     def create_model(self, name: str) -> None:
         """Make a registered model, if there is none of this name."""

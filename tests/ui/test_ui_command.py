@@ -43,7 +43,7 @@ def test_a_port_that_is_taken_is_one_clear_line(tmp_path, monkeypatch) -> None:
         command = [sys.executable, "-m", "autoshrink", "ui", "--port", str(taken.getsockname()[1])]
         done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 2
-    assert "Address already in use; name another" in done.stderr
+    assert "Address already in use" in done.stderr
 
 
 def test_optuna_s_dashboard_reads_the_search_s_storage(searched: Searched) -> None:

@@ -30,7 +30,7 @@ def test_new_candidates_are_shown_within_three_seconds(served: Served, looker: L
     for number, one in enumerate(found[2:7], start=3):
         begun = time.monotonic()
         tracker.log(one)
-        page.wait_for_function(f"document.querySelectorAll('[data-candidate]').length === {number}", timeout=15_000)
+        expect(page.locator("[data-candidate]")).to_have_count(number)
         delays.append(time.monotonic() - begun)
     print("shown after", [round(delay, 2) for delay in delays], "s")
     assert sorted(delays)[2] <= 3.0, delays
@@ -55,7 +55,7 @@ def test_new_candidates_are_shown_within_three_seconds(served: Served, looker: L
     tracker._ledger.client.set_terminated(tracker._ledger.parent, "FINISHED")
     expect(page.locator("#status")).to_have_text("finished")
     page.select_option("#show", "front")
-    page.wait_for_function(f"document.querySelectorAll('[data-candidate]').length === {len(front.members)}")
+    expect(page.locator("[data-candidate]")).to_have_count(len(front.members))
     assert shown_front(page) == [member.id for member in front.members]
     assert page.evaluate("window.stays"), "the page was loaded again"
     assert re.search(rf"{len(front.members)} of {len(found) - 1}", page.locator("#summary").inner_text())

@@ -77,7 +77,7 @@ def test_a_tighter_budget_leaves_a_smaller_front_and_stays_in_the_address(
     expect(page.locator("#summary")).to_contain_text("narrower limits")
     assert shown_front(page) == left
     page.click("#reset")
-    page.wait_for_function(f"document.querySelectorAll('[data-candidate]').length === {len(sizes)}")
+    expect(page.locator("[data-candidate]")).to_have_count(len(sizes))
 
 
 def place_of(page: Page, item: dict[str, Any]) -> tuple[float, float]:

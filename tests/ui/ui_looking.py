@@ -55,7 +55,7 @@ def serve(folder: Path, store: str, *options: str, env: dict[str, str] | None = 
             command, cwd=folder, stdout=file, stderr=file, start_new_session=True, env={**os.environ, **(env or {})}
         )
     try:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 300
         while True:
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < deadline, f"the server did not come up:\n{log.read_text()}"
@@ -109,7 +109,7 @@ class Looker:
         self.page.goto("about:blank")  # else a change of the state alone loads nothing
         self.page.goto(f"{served.view}/searches/{run}{state}")
         expect(self.page.locator("#main")).to_be_visible()
-        self.page.wait_for_function("document.querySelectorAll('#limits input').length > 0")
+        expect(self.page.locator("#limits input").first).to_be_attached()
         return self.page
 
     def shoot(self, name: str, *, whole: bool = False) -> None:

@@ -6,7 +6,6 @@ MLflow's pages and its REST interface stay as they are, and its checks of host a
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from autoshrink.core import AutoshrinkError, BackendUnavailable, SpecError
@@ -65,11 +64,10 @@ def check_auth() -> None:
 
 
 def _joined(app: FastAPI, flask_app: Flask) -> FastAPI:
-    from mlflow.server.handlers import STATIC_PREFIX_ENV_VAR
     from starlette.routing import Mount
 
+    from autoshrink.tracking.view.caller import static_prefix
     from autoshrink.tracking.view.routes import view_app
 
-    prefix = os.environ.get(STATIC_PREFIX_ENV_VAR, "").rstrip("/")
-    app.router.routes.insert(0, Mount(f"{prefix}/autoshrink", app=view_app(flask_app)))
+    app.router.routes.insert(0, Mount(f"{static_prefix()}/autoshrink", app=view_app(flask_app)))
     return app

@@ -7,6 +7,7 @@ denies there is denied here.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
@@ -14,7 +15,7 @@ from urllib.parse import urlencode
 if TYPE_CHECKING:
     from flask import Flask
 
-__all__ = ["Caller", "CallerRegistry", "Denied"]
+__all__ = ["Caller", "CallerRegistry", "Denied", "static_prefix"]
 
 _PASSED_ON = ("authorization", "cookie", "host", "x-mlflow-workspace")
 
@@ -62,15 +63,19 @@ class Caller:
         return self._open("GET", path, None)
 
     def _open(self, method: str, path: str, body: Mapping[str, Any] | None) -> bytes:
-        from mlflow.server.handlers import _add_static_prefix
-
-        place = _add_static_prefix(path) if not path.startswith("/api/") else path
         with self._app.test_client(use_cookies=False) as client:
-            answer = client.open(place, method=method, headers=self._headers, json=body)
+            answer = client.open(static_prefix() + path, method=method, headers=self._headers, json=body)
             content: bytes = answer.get_data()
         if answer.status_code >= 400:
             raise _denied(answer.status_code, content, answer.headers.get("WWW-Authenticate", ""))
         return content
+
+
+def static_prefix() -> str:
+    """Give what ``mlflow server --static-prefix`` puts before every path."""
+    from mlflow.server.handlers import STATIC_PREFIX_ENV_VAR
+
+    return os.environ.get(STATIC_PREFIX_ENV_VAR, "").rstrip("/")
 
 
 class CallerRegistry:
@@ -84,12 +89,12 @@ class CallerRegistry:
         data = self._caller.ask("GET", "runs/get", run_id=run)["run"].get("data", {})
         return {tag["key"]: tag["value"] for tag in data.get("tags", [])}
 
-    def source(self, run: str, model: str) -> str:
-        """Say where the files of a run's model are."""
+    def source(self, run: str, model: str) -> tuple[str, str]:
+        """Say where the files of a model are, and whose run they belong to."""
         if model:
-            found = self._caller.ask("GET", f"logged-models/{model}")["model"]
-            return str(found["info"]["artifact_uri"])
-        return f"{self._caller.ask('GET', 'runs/get', run_id=run)['run']['info']['artifact_uri']}/artifact"
+            info = self._caller.ask("GET", f"logged-models/{model}")["model"]["info"]
+            return str(info["artifact_uri"]), str(info.get("source_run_id", ""))
+        return f"{self._caller.ask('GET', 'runs/get', run_id=run)['run']['info']['artifact_uri']}/artifact", run
 
     def create_model(self, name: str) -> None:
         """Make a registered model, if there is none of this name."""

@@ -16,7 +16,7 @@ from starlette.staticfiles import StaticFiles
 
 from autoshrink.core import AutoshrinkError
 from autoshrink.tracking.points import BRIEF, MODEL
-from autoshrink.tracking.registry import pick
+from autoshrink.tracking.registry import model_in, pick
 from autoshrink.tracking.view import files, reading
 from autoshrink.tracking.view.caller import Caller, CallerRegistry, Denied
 from autoshrink.tracking.view.guard import Headers, demand_same_origin
@@ -115,10 +115,8 @@ def view_app(flask_app: Flask) -> FastAPI:
         demand_same_origin(request)
         caller = caller_of(request)
         about = CallerRegistry(caller).tags(run)
-        address = about.get(MODEL, "")
-        model = address.removeprefix("models:/") if address.startswith("models:/") else ""
         name = f"candidate-{_digits(about.get('autoshrink.candidate', ''))}.zip"
-        place = files.packed(caller, run, model)
+        place = files.packed(caller, run, model_in(about.get(MODEL, "")))
         shown = {"Content-Disposition": f'attachment; filename="{name}"'}
         return StreamingResponse(_chunks(place), media_type="application/zip", headers=shown)
 

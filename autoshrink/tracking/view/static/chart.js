@@ -1,12 +1,13 @@
 // The scatter: plotly draws axes, limits, front and bars; the crowd is drawn on a canvas beneath it, because ten thousand
 // SVG circles take plotly a third of a second, and its WebGL needs scripts made at run time, which the page forbids.
 
+import { forbidden, scaleOf } from "./axes.js";
+import { ramp, sharp } from "./canvas.js";
 import { color } from "./dom.js";
-import { axisUnit, band, show } from "./units.js";
+import { least, most } from "./units.js";
 
 const CROWD = { dominated: ["grey", "disc"], over_budget: ["red", "cross"], stopped: ["violet", "disc"], refused: ["violet", "cross"], failed: ["red", "cross"] };
 const NEAR = 14;
-const RAMP = [[72, 84, 200], [29, 114, 177], [31, 160, 148], [112, 196, 95], [246, 219, 60]];
 
 export class Chart {
   constructor(place, graph, cloud, rings, tip, { onpick, oncompare }) {
@@ -24,9 +25,7 @@ export class Chart {
 
   // view: {x, y, z, as, candidates, front, original, knee, limits, labels, picked, compared}
   draw(view) {
-    const same = this.view && ["x", "y"].every((axis) => this.view[axis].key === view[axis].key) && this.size === this.place.clientWidth;
     this.view = view;
-    this.size = this.place.clientWidth;
     this.#scale();
     const { traces, layout } = this.#figure();
     layout.uirevision = `${view.x.key} ${view.y.key}`;
@@ -38,37 +37,16 @@ export class Chart {
       this.graph.on("plotly_relayouting", () => this.#overlay());
     }
     this.#overlay();
-    return same;
   }
 
+  // Axes stand still while a slider is moved: they follow what is compared, and what comes in.
   #scale() {
-    const { x, y, candidates, front, original, limits } = this.view;
-    const of = (axis) => {
-      const core = [...front, original].filter(Boolean).map((c) => axis.get(c)?.value).filter(Number.isFinite);
-      if (!front.length) core.push(...candidates.map((c) => axis.get(c)?.value).filter(Number.isFinite));
-      const limit = axis.key === "accuracy" ? limits.test_floor ?? limits.floor : limits.costs[axis.key];
-      // A limit far from everything would squash it: then an arrow at the edge says where it is.
-      const near = Number.isFinite(limit) && (axis.key === "accuracy" || !core.length || (limit < 6 * Math.max(...core) && limit > Math.min(...core) / 6));
-      if (near) core.push(limit);
-      let [low, high] = core.length ? [Math.min(...core), Math.max(...core)] : [0, 1];
-      const log = axis.key !== "accuracy" && low > 0 && high / low > 12;
-      if (axis.key === "accuracy") {
-        const room = Math.max(high - low, 0.02 * Math.abs(high), 1e-9);
-        low = Math.min(low, ...candidates.map((c) => axis.get(c)?.value).filter((v) => v >= low - 0.6 * room)) - 0.12 * room;
-        high += 0.12 * room;
-        if (axis.unit === "%") high = Math.min(high, 1 + 0.06 * (1 - low));
-      } else {
-        const inside = candidates.map((c) => axis.get(c)?.value).filter((v) => v >= low / 2 && v <= (log ? 2 : 1.3) * high);
-        low = Math.min(low, ...inside);
-        high = Math.max(high, ...inside);
-        if (log) { const wider = (high / low) ** 0.06; low /= wider; high *= wider; } else { low = low < 0 ? low : 0; high *= 1.06; }
-        if (high <= low) high = low + 1;
-      }
-      const [unit, factor] = axisUnit(low, high, axis.unit);
-      return { log, low: low / factor, high: high / factor, unit, factor, limit: Number.isFinite(limit) ? limit / factor : null, near };
-    };
-    this.across = of(x);
-    this.up = of(y);
+    const { x, y, candidates } = this.view;
+    const [across, up] = [scaleOf(x, this.view), scaleOf(y, this.view)];
+    const key = `${x.key} ${y.key} ${candidates.length}`;
+    const moved = (old, now) => ({ ...old, limit: now.limit === null ? null : (now.limit * now.factor) / old.factor, near: true });
+    [this.across, this.up] = key === this.key ? [moved(this.across, across), moved(this.up, up)] : [across, up];
+    this.key = key;
   }
 
   #figure() {
@@ -113,7 +91,7 @@ export class Chart {
     const layout = {
       xaxis: axis(this.across, x), yaxis: axis(this.up, y), showlegend: false, hovermode: false, dragmode: this.mode ?? "zoom",
       margin: { l: 64, r: 18, t: 14, b: 52 }, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
-      font: { family: "system-ui, sans-serif", size: 12, color: ink }, ...this.#forbidden(),
+      font: { family: "system-ui, sans-serif", size: 12, color: ink }, ...forbidden(this.view, this.across, this.up),
     };
     return { traces, layout };
   }
@@ -126,6 +104,8 @@ export class Chart {
 
   // Shows everything again.
   reset() {
+    this.key = "";
+    this.draw(this.view);
     const [x, y] = [this.across, this.up].map((side) => (side.log ? [Math.log10(side.low), Math.log10(side.high)] : [side.low, side.high]));
     Plotly.relayout(this.graph, { "xaxis.range": x, "yaxis.range": y });
   }
@@ -155,38 +135,13 @@ export class Chart {
     return line.sort((a, b) => a[0] - b[0]);
   }
 
-  #forbidden() {
-    const red = color("red"), shapes = [], annotations = [];
-    const side = (name, scale, figure) => {
-      if (scale.limit === null || figure.key.includes(".")) return;
-      const across = name === "x", least = figure.key === "accuracy";
-      if (!scale.near && scale.limit > scale.high) {
-        const text = `limit ${show(scale.limit * scale.factor, figure.unit)} ${across ? "→" : "↑"}`;
-        annotations.push({ text, showarrow: false, font: { color: red, size: 11 }, xref: "paper", yref: "paper", ...(across ? { x: 0.995, xanchor: "right", y: 0.01, yanchor: "bottom" } : { x: 0.008, xanchor: "left", y: 0.995, yanchor: "top" }) });
-        return;
-      }
-      const rect = { type: "rect", fillcolor: red, opacity: 0.09, line: { width: 0 }, layer: "below", xref: "paper", yref: "paper", x0: 0, x1: 1, y0: 0, y1: 1 };
-      const far = least ? (scale.log ? scale.low / 1e6 : scale.low - 1e3 * (scale.high - scale.low)) : (scale.log ? scale.high * 1e6 : scale.high + 1e3 * (scale.high - scale.low));
-      shapes.push({ ...rect, [`${name}ref`]: name, [`${name}0`]: scale.limit, [`${name}1`]: far });
-      shapes.push({ type: "line", layer: "below", xref: "paper", yref: "paper", x0: 0, x1: 1, y0: 0, y1: 1, line: { color: red, width: 1.4, dash: "dash" }, [`${name}ref`]: name, [`${name}0`]: scale.limit, [`${name}1`]: scale.limit });
-      annotations.push({
-        text: `${least ? "floor" : "limit"} ${show(scale.limit * scale.factor, figure.unit)}`, showarrow: false, font: { color: red, size: 11 }, xref: "paper", yref: "paper",
-        [`${name}ref`]: name, [name]: scale.log ? Math.log10(scale.limit) : scale.limit,
-        ...(across ? { y: 0.01, yanchor: "bottom", xanchor: least ? "right" : "left", textangle: -90 } : { x: 0.008, xanchor: "left", yanchor: least ? "top" : "bottom" }),
-      });
-    };
-    side("x", this.across, this.view.x);
-    side("y", this.up, this.view.y);
-    return { shapes, annotations };
-  }
-
   // How the third figure shows: as a color or as a size.
   #paint() {
     const { z, as, candidates, front } = this.view;
     if (!z) return { color: (_, own) => own, size: (_, own) => own, index: null };
     const core = (front.length ? front : candidates).map((c) => z.get(c)?.value).filter(Number.isFinite);
     const all = candidates.map((c) => z.get(c)?.value).filter(Number.isFinite);
-    const low = Math.min(...core), high = Math.max(...core, ...all.filter((v) => v <= 4 * Math.max(...core)));
+    const top = most(core), low = least(core), high = Math.max(top, most(all.filter((v) => v <= 4 * top)));
     const log = low > 0 && high / low > 12;
     const share = (value) => Math.min(1, Math.max(0, log ? Math.log(value / low) / Math.log(high / low) : (value - low) / (high - low || 1)));
     const index = (c) => (Number.isFinite(z.get(c)?.value) ? Math.round(31 * share(z.get(c).value)) : -1);
@@ -342,26 +297,3 @@ export class Chart {
     event.preventDefault();
   }
 }
-
-export function ramp(share) {
-  const place = Math.min(0.9999, Math.max(0, share)) * (RAMP.length - 1);
-  const [a, b] = [RAMP[Math.floor(place)], RAMP[Math.floor(place) + 1]];
-  const mix = a.map((value, i) => Math.round(value + (b[i] - value) * (place % 1)));
-  return `rgb(${mix.join(",")})`;
-}
-
-// Clears a canvas that fills its place, as sharp as the screen, and gives its pen.
-export function sharp(canvas, place) {
-  const dots = window.devicePixelRatio || 1;
-  const [wide, high] = [place.clientWidth, place.clientHeight];
-  if (canvas.width !== Math.round(wide * dots) || canvas.height !== Math.round(high * dots)) {
-    canvas.width = Math.round(wide * dots);
-    canvas.height = Math.round(high * dots);
-  }
-  const pen = canvas.getContext("2d");
-  pen.setTransform(dots, 0, 0, dots, 0, 0);
-  pen.clearRect(0, 0, wide, high);
-  return pen;
-}
-
-export const bandOf = (figure, unit) => (figure.low === figure.high ? "" : ` (${band(figure, unit)})`);

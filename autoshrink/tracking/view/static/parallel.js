@@ -1,6 +1,6 @@
 // Parallel coordinates: recipes' settings on the left, figures on the right; dragging along an axis keeps what crosses it.
 
-import { sharp } from "./chart.js";
+import { sharp } from "./canvas.js";
 import { color, el, fill } from "./dom.js";
 import { show } from "./units.js";
 

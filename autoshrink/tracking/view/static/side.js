@@ -4,7 +4,7 @@ import { address, mlflow, words } from "./data.js";
 import { el, fill } from "./dom.js";
 import { best, knee } from "./judge.js";
 import { pickForm } from "./pick.js";
-import { band, ratio, show } from "./units.js";
+import { band, least, most, ratio, show } from "./units.js";
 
 const STEPS = 1000;
 
@@ -21,26 +21,26 @@ export class Limits {
     for (const figure of figures) {
       const values = candidates.filter((c) => c.outcome === "measured").map((c) => figure.get(c)?.high).filter(Number.isFinite);
       if (!values.length) continue;
-      const least = figure.key === "accuracy";
-      const limit = least ? declared.floor : declared.costs[figure.key];
-      const low = least ? limit : Math.min(...values, limit ?? Infinity);
-      const high = least ? Math.max(...values, limit) : limit ?? Math.max(...values);
-      const row = this.rows.get(figure.key) ?? this.#row(figure, least);
-      Object.assign(row, { low, high, least, log: !least && low > 0 && high / low > 4, declared: limit, figure });
-      row.shown = chosen[figure.key] ?? (least ? low : high);
+      const floor = figure.key === "accuracy";
+      const limit = floor ? declared.test_floor ?? declared.floor : declared.costs[figure.key];
+      const low = floor ? limit : Math.min(least(values), limit ?? Infinity);
+      const high = floor ? Math.max(most(values), limit) : limit ?? most(values);
+      const row = this.rows.get(figure.key) ?? this.#row(figure, floor);
+      Object.assign(row, { low, high, floor, log: !floor && low > 0 && high / low > 4, declared: limit, figure });
+      row.shown = chosen[figure.key] ?? (floor ? low : high);
       if (document.activeElement !== row.input) row.input.value = String(Math.round(STEPS * this.#share(row, row.shown)));
       this.#say(row, figure.key in chosen);
     }
   }
 
-  #row(figure, least) {
+  #row(figure, floor) {
     const input = el("input", { type: "range", min: "0", max: String(STEPS), step: "1", id: `limit-${figure.key}` });
     const output = el("output", { for: input.id });
-    const sign = least ? "≥" : "≤";
+    const sign = floor ? "≥" : "≤";
     const row = { input, output };
     input.addEventListener("input", () => {
       const value = this.#value(row, Number(input.value) / STEPS);
-      const open = least ? value <= row.low : value >= row.high;
+      const open = floor ? value <= row.low : value >= row.high;
       row.shown = value;
       this.#say(row, !open);
       this.oninput(figure.key, open ? null : value);
@@ -58,7 +58,7 @@ export class Limits {
   }
 
   #share(row, value) {
-    if (row.high <= row.low) return row.least ? 0 : 1;
+    if (row.high <= row.low) return row.floor ? 0 : 1;
     return row.log ? Math.log(value / row.low) / Math.log(row.high / row.low) : (value - row.low) / (row.high - row.low);
   }
 

@@ -30,6 +30,8 @@ export function band(figure, unit) {
   return `${show(figure.low, unit)} … ${show(figure.high, unit)}`;
 }
 
+export const bandOf = (figure, unit) => (figure.low === figure.high ? "" : ` (${band(figure, unit)})`);
+
 // The unit that an axis is labelled in, fitting the middle of what it shows.
 export function axisUnit(low, high, unit) {
   if (unit === "%") return ["%", 0.01];
@@ -44,6 +46,18 @@ export function ratio(before, after) {
   const times = before / after;
   return `${times >= 100 ? times.toFixed(0) : times.toFixed(times >= 10 ? 1 : 2)}×`;
 }
+
+const BETTER = { latency: ["faster", "slower"], size: ["smaller", "larger"] };
+
+export function times(before, after, name) {
+  const [better, worse] = BETTER[name] ?? [`less ${name}`, `more ${name}`];
+  if (Math.abs(before / after - 1) < 0.05) return `${name} unchanged`;
+  return before > after ? `${ratio(before, after)} ${better}` : `${ratio(after, before)} ${worse}`;
+}
+
+// Of lists that are too long to be arguments.
+export const least = (values) => values.reduce((one, other) => (other < one ? other : one), Infinity);
+export const most = (values) => values.reduce((one, other) => (other > one ? other : one), -Infinity);
 
 export function ago(ms) {
   const seconds = Math.max(0, (Date.now() - ms) / 1000);
