@@ -27,7 +27,12 @@ def searched(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Searche
     """A small real search, logged to an SQLite store."""
     import mlflow
 
-    folder = Path("/tmp/uiprobe/ui/digits")
+    folder = tmp_path_factory.mktemp("ui") / "digits"
+    shutil.copytree(trained, folder)
+    command = [sys.executable, "-m", "autoshrink", "search", "target.yaml", "--name", "one", "--json", "out.json"]
+    own = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=own)
+    assert done.returncode == 0, done.stdout + done.stderr
     client = mlflow.MlflowClient(f"sqlite:///{folder}/mlflow.db")
     experiment = client.get_experiment_by_name("digits")
     [parent] = client.search_runs([experiment.experiment_id], "tags.`autoshrink.brief` LIKE '%'")

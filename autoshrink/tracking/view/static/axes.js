@@ -29,6 +29,13 @@ export function scaleOf(axis, { candidates, front, original, limits }) {
   return { log, low: low / factor, high: high / factor, unit, factor, limit: Number.isFinite(limit) ? limit / factor : null, near };
 }
 
+// Where a logarithmic axis is labelled: 1, 2, 5, 10, … or every power of ten when it is long.
+export function ticks({ low, high }) {
+  const steps = high / low < 1000 ? [1, 2, 5] : [1];
+  const powers = Array.from({ length: Math.ceil(Math.log10(high)) - Math.floor(Math.log10(low)) + 1 }, (_, i) => i + Math.floor(Math.log10(low)));
+  return powers.flatMap((power) => steps.map((step) => step * 10 ** power)).filter((tick) => tick >= low && tick <= high);
+}
+
 export function forbidden(view, acrossScale, upScale) {
   const red = color("red"), shapes = [], annotations = [];
   const side = (name, scale, figure) => {

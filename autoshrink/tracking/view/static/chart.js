@@ -1,7 +1,7 @@
 // The scatter: plotly draws axes, limits, front and bars; the crowd is drawn on a canvas beneath it, because ten thousand
 // SVG circles take plotly a third of a second, and its WebGL needs scripts made at run time, which the page forbids.
 
-import { forbidden, scaleOf } from "./axes.js";
+import { forbidden, scaleOf, ticks } from "./axes.js";
 import { ramp, sharp } from "./canvas.js";
 import { color } from "./dom.js";
 import { least, most } from "./units.js";
@@ -86,7 +86,7 @@ export class Chart {
       title: { text: `${figure.label}${side.unit ? `, ${side.unit}` : ""}`.replace(/[<>&]/g, " "), standoff: 8, font: { size: 13 } },
       type: side.log ? "log" : "linear", range: side.log ? [Math.log10(side.low), Math.log10(side.high)] : [side.low, side.high],
       color: ink, gridcolor: soft, zeroline: false, linecolor: soft, automargin: false, exponentformat: "none",
-      ...(side.log ? { dtick: side.high / side.low > 1000 ? 1 : "D2" } : {}),
+      ...(side.log ? { tickvals: ticks(side), ticktext: ticks(side).map((tick) => String(Number(tick.toPrecision(2)))) } : {}),
     });
     const layout = {
       xaxis: axis(this.across, x), yaxis: axis(this.up, y), showlegend: false, hovermode: false, dragmode: this.mode ?? "zoom",

@@ -45,9 +45,12 @@ export class Search {
     this.about = null;
   }
 
-  get candidates() { return [...this.byRun.values()].sort((a, b) => a.id - b.id); }
+  // In the order of their ids; the same list until something new comes in.
+  get candidates() {
+    this.list ??= [...this.byRun.values()].sort((a, b) => a.id - b.id);
+    return this.list;
+  }
   get running() { return this.about?.status === "RUNNING"; }
-  get original() { return [...this.byRun.values()].find((c) => c.id === 0) ?? null; }
 
   // Reads what is new; gives how many candidates came or changed, and null when nothing did.
   async refresh() {
@@ -56,6 +59,7 @@ export class Search {
     const read = await ask(`api/searches/${this.run}?${query}`);
     if (read.unchanged) return null;
     const { runs, ended, models, points, ...about } = read;
+    this.list = null;
     if (about.whole) this.byRun.clear();
     runs.forEach((run, i) => this.byRun.set(run, candidate(points[i], run, models[i], ended[i])));
     const lost = about.count !== this.byRun.size && !about.whole;

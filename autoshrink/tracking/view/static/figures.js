@@ -7,6 +7,11 @@ const NAMES = { macs: "MACs", parameters: "parameters", nonzero: "non-zero weigh
 
 // Gives a list of {key, label, unit, better: 1 when more is better, get(candidate) → {value, low, high, origin} or null}.
 export function figuresOf(candidates, brief) {
+  if (figuresOf.known?.candidates !== candidates) figuresOf.known = { candidates, figures: find(candidates, brief) };
+  return figuresOf.known.figures;
+}
+
+function find(candidates, brief) {
   const known = { metrics: new Set(), facts: new Set(), seconds: new Set() };
   for (const c of candidates) for (const [kind, names] of Object.entries(known)) for (const name in c[kind]) names.add(name);
   const scores = candidates.map(scoreOf).filter((x) => x !== null);

@@ -5,7 +5,7 @@ import { color, el, fill } from "./dom.js";
 import { show } from "./units.js";
 
 const TOP = 58, BOTTOM = 44, SIDE = 54;
-const MOST_SETTINGS = 7;
+const MOST_SETTINGS = 7, MOST_VALUES = 50;
 
 export class Parallel {
   constructor(place, { onbrush, onaxes }) {
@@ -25,25 +25,25 @@ export class Parallel {
     for (const c of view.candidates) for (const step of c.steps) for (const [key, value] of Object.entries(step)) {
       if (key === "kind") continue;
       const name = `${step.kind}.${key}`;
-      if (!names.has(name)) names.set(name, new Set());
-      if (names.get(name).size < 50) names.get(name).add(value);
+      if (!names.has(name)) names.set(name, { values: new Set(), low: Infinity, high: -Infinity, numeric: true });
+      const known = names.get(name);
+      if (known.values.size < MOST_VALUES) known.values.add(value);
+      if (typeof value !== "number") known.numeric = false;
+      else { known.low = Math.min(known.low, value); known.high = Math.max(known.high, value); }
     }
-    const settings = [...names].map(([name, values]) => this.#setting(name, values));
+    const settings = [...names].map(([name, known]) => this.#setting(name, known));
     const figures = view.figures.map((f) => this.#figure(f, view)).filter(Boolean);
     return [...settings, ...figures];
   }
 
-  #setting(name, values) {
+  #setting(name, { values, low, high, numeric }) {
     const [kind, key] = name.split(".");
     const given = (c) => c.steps.find((step) => step.kind === kind)?.[key];
     const list = [...values];
-    const numeric = list.every((value) => typeof value === "number") && list.length > 1;
-    if (numeric) {
-      const low = Math.min(...list), high = Math.max(...list);
-      const full = (c) => given(c);
+    if (numeric && high > low) {
       const log = low > 0 && high / low > 30;
       const share = (v) => (log ? Math.log(v / low) / Math.log(high / low) : (v - low) / (high - low));
-      return { name, label: [kind, key], varies: list.length, share: (c) => (full(c) === undefined ? null : share(full(c))), ends: [String(Number(low.toPrecision(3))), String(Number(high.toPrecision(3)))], setting: true };
+      return { name, label: [kind, key], varies: list.length, share: (c) => (given(c) === undefined ? null : share(given(c))), ends: [String(Number(low.toPrecision(3))), String(Number(high.toPrecision(3)))], setting: true };
     }
     const order = list.map(String).sort();
     return { name, label: [kind, key], varies: list.length, share: (c) => (given(c) === undefined ? null : order.length > 1 ? order.indexOf(String(given(c))) / (order.length - 1) : 0.5), words: order, setting: true };
@@ -85,12 +85,12 @@ export class Parallel {
     this.at = (i) => SIDE + (this.shown.length > 1 ? (i * (wide - 2 * SIDE)) / (this.shown.length - 1) : wide / 2 - SIDE);
     this.down = (share) => (share === null ? high - 24 : high - BOTTOM - share * (high - TOP - BOTTOM));
     const crowd = view.candidates.filter((c) => !view.hidden.has(c.state) && c.steps.length);
-    const few = crowd.length < 500;
+    const faint = Math.min(0.2, Math.max(0.008, 60 / crowd.length));
     const heaps = { dominated: [], front: [], other: [], out: [] };
     for (const c of crowd) (view.passes(c) ? heaps[c.state] ?? heaps.other : heaps.out).push(c);
-    this.#lines(pen, heaps.out, "grey", few ? 0.08 : 0.02, 1);
-    this.#lines(pen, heaps.other, "red", few ? 0.18 : 0.03, 1);
-    this.#lines(pen, heaps.dominated, "grey", few ? 0.4 : 0.06, 1);
+    this.#lines(pen, heaps.out, "grey", faint / 2, 1);
+    this.#lines(pen, heaps.other, "red", faint, 1);
+    this.#lines(pen, heaps.dominated, "grey", Math.min(0.5, 2 * faint), 1);
     this.#lines(pen, heaps.front, "blue", 0.85, 1.8);
     this.#lines(pen, view.compared, "violet", 1, 2.6);
     this.#lines(pen, view.picked ? [view.picked] : [], "ink", 1, 2.6);

@@ -58,11 +58,11 @@ function look() {
   const plain = figures.filter((f) => f.key === "accuracy" || !f.key.includes("."));
   const narrowed = tightened(brief.limits, state.limits);
   const front = judge(candidates, brief.objectives, narrowed);
-  const byId_ = new Map(candidates.map((c) => [c.id, c]));
+  const find = (id) => candidates.find((c) => c.id === id) ?? null;
   const axis = (name, fallback) => figures.find((f) => f.key === name) ?? fallback;
   const made = {
-    search, brief, candidates, figures, front, original: byId_.get(0) ?? null, knee: knee(front, brief.objectives), objectives: brief.objectives,
-    limits: narrowed, hidden: new Set(state.hide), picked: byId_.get(state.pick) ?? null, compared: state.compare.map((id) => byId_.get(id)).filter(Boolean),
+    search, brief, candidates, figures, front, original: find(0), knee: knee(front, brief.objectives), objectives: brief.objectives,
+    limits: narrowed, hidden: new Set(state.hide), picked: state.pick === null ? null : find(state.pick), compared: state.compare.map(find).filter(Boolean),
     x: axis(state.x, figures[1] ?? figures[0]), y: axis(state.y, figures[0]), z: axis(state.z, null), as: state.as === "size" ? "size" : "color", tell,
   };
   made.passes = parallel.passes(made, state.brush);
