@@ -48,6 +48,7 @@ def test_a_model_is_measured_and_answers_as_in_its_runtime(tmp_path: Path) -> No
     np.testing.assert_allclose(result.outputs["validation"], session.run(None, {"x": ROWS.arrays()[0]})[0], atol=1e-5)
 
 
+@pytest.mark.alone
 def test_more_weights_take_more_of_everything(tmp_path: Path) -> None:
     small = measured(tmp_path, 16).measurement.metrics
     large = measured(tmp_path, 1024, 3).measurement.metrics
@@ -62,6 +63,7 @@ def test_memory_is_the_same_in_every_process(tmp_path: Path) -> None:
     assert max(peaks) <= 1.02 * min(peaks)
 
 
+@pytest.mark.alone
 def test_latency_is_relative_to_the_reference_on_the_quiet_machine(tmp_path: Path) -> None:
     other = (tmp_path / "512x2", perceptron(tmp_path / "512x2", 512, 2))
     quiet = Metric(value=0.5, unit="s", low=0.4, high=0.6, origin="measured")
@@ -76,6 +78,7 @@ def test_latency_is_relative_to_the_reference_on_the_quiet_machine(tmp_path: Pat
     assert latency.high >= 0.5 * ratio["value"] * 1.0099
 
 
+@pytest.mark.alone
 def test_what_the_reference_alone_says_is_not_taken_off(tmp_path: Path) -> None:
     other = (tmp_path / "512x2", perceptron(tmp_path / "512x2", 512, 2))
     wanted: dict[str, Any] = {"reference": other, "wants": ["latency"], "effort": "quick"}

@@ -24,6 +24,7 @@ def test_help_names_every_command_and_the_exit_codes() -> None:
     assert "3 no candidate meets" in " ".join(printed.split())
 
 
+@pytest.mark.alone
 def test_help_takes_less_than_half_a_second_and_imports_no_framework() -> None:
     code = (
         "import sys\nfrom autoshrink.cli import app\n"

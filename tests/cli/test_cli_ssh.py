@@ -72,6 +72,7 @@ def test_a_cable_that_is_pulled_stops_the_search_in_order_and_it_goes_on(over_ss
     assert not [c["reason"] for c in document["candidates"] if c["state"] == "failed"]
 
 
+@pytest.mark.alone
 def test_figures_are_those_of_the_machine_itself(over_ssh: Path, tmp_path: Path) -> None:
     there = Target.read(over_ssh / "target.yaml")
     here = there.model_copy(update={"hardware": there.hardware.model_copy(update={"device": "local"})})

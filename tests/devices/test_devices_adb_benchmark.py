@@ -103,6 +103,7 @@ def ask_there(place: AdbBenchmark, files: dict[str, Path]) -> Ask:
 WANTED: dict[str, Any] = {"benchmark": HOW, "wants": ["memory", "latency"], "reference": ["reference", "weights.npz"]}
 
 
+@pytest.mark.alone
 def test_times_are_the_phone_s_and_predictions_are_this_machine_s(ask_there: Ask, ask: Ask, phone: Phone) -> None:
     there, outputs = ask_there(**WANTED, predict=["test"], pin=False)
     _, expected = ask(predict=["test"])

@@ -37,6 +37,7 @@ def timed(*calls: Callable[[], Any], **settings: Any) -> dict[str, Any]:
     return race(contenders, {**QUICK, "canary": None, "reference": None, **settings}, lambda _: None, lambda: None)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("turns", [1_000, 30_000, 1_000_000])
 def test_twice_the_work_takes_twice_the_time(turns: int) -> None:
     result = timed(work(2 * turns), work(turns), seconds=0.3, patience=1.0, width=0.02)
@@ -44,11 +45,13 @@ def test_twice_the_work_takes_twice_the_time(turns: int) -> None:
     assert result["artifact"]["low"] <= result["artifact"]["value"] <= result["artifact"]["high"]
 
 
+@pytest.mark.alone
 def test_time_asleep_counts() -> None:
     result = timed(lambda: time.sleep(0.004))
     assert result["artifact"]["value"] == pytest.approx(0.004, rel=0.15)
 
 
+@pytest.mark.alone
 def test_steady_work_is_timed_briefly_and_unsteady_work_until_the_limit() -> None:
     generator = np.random.default_rng(0)
     works = [work(int(turns)) for turns in np.linspace(1_000, 4_000, 64)]
@@ -77,6 +80,7 @@ def test_a_call_with_a_clock_of_its_own_is_timed_by_that() -> None:
     assert result["quiet"]
 
 
+@pytest.mark.alone
 def test_disturbed_rounds_do_not_count() -> None:
     contender = Contender([work(10)], size=10)
     contender.typical = [1000.0] * 4
@@ -86,6 +90,7 @@ def test_disturbed_rounds_do_not_count() -> None:
     assert contender.clean(2500).tolist() == [True, True, True, False]
 
 
+@pytest.mark.alone
 def test_a_slow_reference_tells_that_the_machine_is_not_quiet() -> None:
     result = timed(work(2_000), work(2_000), reference=1e-9)
     assert not result["quiet"]
@@ -100,6 +105,7 @@ def test_only_what_two_witnesses_say_is_believed(one: float, other: float, both:
     assert agreed(one, other) == both
 
 
+@pytest.mark.alone
 def test_a_machine_that_is_slower_as_a_whole_is_told_from_a_slow_reference() -> None:
     before = timed(work(2_000), work(2_000))
     now, then = before["canary"], before["reference"]["value"]
@@ -109,6 +115,7 @@ def test_a_machine_that_is_slower_as_a_whole_is_told_from_a_slow_reference() -> 
     assert 1.5 < both["pace"] <= 3.001 * both["reference"]["value"] / then
 
 
+@pytest.mark.alone
 def test_a_busy_core_moves_other_cores_into_play() -> None:
     moves: list[None] = []
     contenders = {"artifact": Contender([work(2_000)])}
@@ -136,6 +143,7 @@ def on_one_core_with(others: int) -> Iterator[None]:
             hog.communicate()
 
 
+@pytest.mark.alone
 def test_processes_on_the_same_core_are_not_timed() -> None:
     call = work(1_000_000)  # some 10 ms, longer than the scheduler lets anybody run
     settings = {"seconds": 0.5, "patience": 1.0}
