@@ -290,6 +290,7 @@ def _next_steps(console: Console, finished: Finished, any_front: bool) -> None:
     lines = [*(f"Plot: {path}" for path in finished.plots), f"Report: {finished.report}", f"MLflow: {finished.tracked}"]
     if any_front:
         lines.append(f"Pick a model: autoshrink pick {finished.store.name} --prefer knee --to picked/")
+        lines.append("Or look at it first: autoshrink ui")
     console.print()
     for line in lines:
         console.print(line, highlight=False, soft_wrap=True)

@@ -11,6 +11,9 @@ from autoshrink.core import Artifact
 if TYPE_CHECKING:
     from onnx import GraphProto, NodeProto, TensorProto
 
+    _Constants = dict[str, TensorProto]
+    _Makers = dict[str, NodeProto]
+
 __all__ = ["LAYERS", "layers_of"]
 
 LAYERS = "layers.json"
@@ -48,7 +51,7 @@ def _onnx_layers(file: Path) -> Iterator[dict[str, Any]]:
     makers = {name: node for node in graph.node for name in node.output}
     for node in graph.node:
         places = node.input[:1] if node.op_type in _EMBEDDINGS else node.input[1:]
-        weights = [tensor for place in places if (tensor := _weight(place, constants, makers, _DEPTH)) is not None]
+        weights = [tensor for place in places if (tensor := _weight(place, constants, makers)) is not None]
         if _computes(node, graph) and weights:
             yield _row(node, weights)
 
@@ -58,23 +61,25 @@ def _computes(node: NodeProto, graph: GraphProto) -> bool:
     return kind in (*_EMBEDDINGS, "LSTM", "GRU", "RNN") or any(word in kind for word in ("Conv", "MatMul", "Gemm"))
 
 
-def _weight(
-    name: str, constants: dict[str, TensorProto], makers: dict[str, NodeProto], depth: int
-) -> TensorProto | None:
-    """Follow a value back to the largest constant that it is made of; None when it is made of anything else."""
+def _weight(place: str, constants: _Constants, makers: _Makers) -> TensorProto | None:
+    """Follow a layer's input back to the matrix or tensor that it is made of; None when it is no weight."""
+    found = [tensor for tensor in _parts(place, constants, makers, _DEPTH) or () if len(tensor.dims) >= 2]
+    return max(found, key=_count, default=None)
+
+
+def _parts(name: str, constants: _Constants, makers: _Makers, depth: int) -> list[TensorProto] | None:
+    """List the constants that a value is made of; None when an input of the model is among what it is made of."""
     if name in constants:
-        return constants[name] if len(constants[name].dims) >= 2 else None
-    maker = makers.get(name)
-    if maker is None or not depth:
+        return [constants[name]]
+    if name not in makers or not depth:
         return None
-    found = []
-    for place in filter(None, maker.input):
-        if place not in constants and place not in makers:
-            return None  # an input of the model
-        if place in constants or maker.op_type != "Constant":
-            found.append(_weight(place, constants, makers, depth - 1))
-    known = [tensor for tensor in found if tensor is not None]
-    return max(known, key=_count, default=None)
+    found: list[TensorProto] = []
+    for place in filter(None, makers[name].input):
+        parts = _parts(place, constants, makers, depth - 1)
+        if parts is None:
+            return None
+        found += parts
+    return found
 
 
 def _row(node: NodeProto, weights: list[TensorProto]) -> dict[str, Any]:

@@ -7,7 +7,6 @@ them. The page needs one row for each: this tag.
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -75,15 +74,11 @@ def point_of(candidate: Candidate, state: State | None = None, reason: str = "")
         "outcome": candidate.outcome,
         "state": state,
         "reason": why if len(why) <= _REASON else f"… {why[-_REASON:]}",
-        "accuracy": {split: _finite(x) for split, x in candidate.accuracy.model_dump(exclude_none=True).items()},
-        "metrics": {
-            name: [m.value, m.low, m.high, m.origin]
-            for name, m in candidate.metrics.items()
-            if math.isfinite(m.low) and math.isfinite(m.high)
-        },
+        "accuracy": candidate.accuracy.model_dump(exclude_none=True),
+        "metrics": {name: [m.value, m.low, m.high, m.origin] for name, m in candidate.metrics.items()},
         "steps": candidate.recipe.model_dump(mode="json")["steps"],
-        "facts": {name: _short(value) for name, value in candidate.facts.items() if math.isfinite(value)},
-        "seconds": {name: _short(value) for name, value in candidate.seconds.items() if math.isfinite(value)},
+        "facts": {name: _short(value) for name, value in candidate.facts.items()},
+        "seconds": {name: _short(value) for name, value in candidate.seconds.items()},
     }
     for part in ("seconds", "facts", "steps"):  # what can best be done without
         if len(text := _json(point)) <= _LONGEST:
@@ -103,10 +98,6 @@ def page_of(run: str) -> str:
 
 def _short(value: float) -> float:
     return float(f"{value:.5g}")
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
 
 
 def _json(data: object) -> str:
