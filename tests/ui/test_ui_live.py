@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 
+import pytest
 from playwright.sync_api import expect
 from ui_looking import Looker, Served, shown_front
 from ui_simulated import LIMITS, candidates, target
@@ -13,6 +14,7 @@ from autoshrink.core import judge
 from autoshrink.tracking.tracker import Tracker
 
 
+@pytest.mark.alone
 def test_new_candidates_are_shown_within_three_seconds(served: Served, looker: Looker, tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     found = [one for one in candidates(60, 1) if one.outcome == "measured" or one.id == 0]

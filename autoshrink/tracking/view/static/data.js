@@ -23,10 +23,11 @@ function candidate(point, run, model, ended) {
     metrics[name] = { value: figure[0], low: figure[1], high: figure[2], origin: String(figure[3]) };
   }
   const steps = (Array.isArray(point.steps) ? point.steps : []).map(object).filter((step) => typeof step.kind === "string");
+  const accuracy = numbers(point.accuracy);
   return {
-    id: number(point.id) ?? -1, run, model, ended, metrics, steps,
+    id: number(point.id) ?? -1, run, accuracy, score: accuracy.test ?? accuracy.validation ?? null, model, ended, metrics, steps,
     key: String(point.key ?? ""), outcome: String(point.outcome ?? ""), reason: String(point.reason ?? ""),
-    accuracy: numbers(point.accuracy), facts: numbers(point.facts), seconds: numbers(point.seconds),
+    facts: numbers(point.facts), seconds: numbers(point.seconds),
     words: steps.map(words).join(" → ") || (point.id === 0 ? "the original model" : "no step"),
   };
 }
