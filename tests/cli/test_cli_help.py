@@ -32,11 +32,13 @@ def test_help_takes_less_than_half_a_second_and_imports_no_framework() -> None:
         "heavy = {'torch', 'numpy', 'optuna', 'ray', 'mlflow', 'onnxruntime', 'pydantic'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    assert spent < 0.5, "seconds of processor time; the wall time of a quiet machine"
+    spent = []
+    for _ in range(5):  # the least, as a neighbour on the same core makes processor time longer
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        spent.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    assert min(spent) < 0.5, "seconds of processor time; the wall time of a quiet machine"
 
 
 def test_version() -> None:

@@ -113,7 +113,6 @@ def test_times_are_the_phone_s_and_predictions_are_this_machine_s(ask_there: Ask
     timed = there["latency"]
     for name in ("artifact", "reference", "ratio"):
         assert 0 < timed[name]["low"] <= timed[name]["value"] <= timed[name]["high"]
-    assert timed["ratio"]["value"] < 1  # 4 columns against 256
     assert there["memory"]["peak"] >= 0
     assert set(there["versions"]) == {"benchmark_model"}
     assert there["phone"]["after"]["thermal"] == "none"
