@@ -221,9 +221,10 @@ def _conditions(answer: Mapping[str, Any], hardware: Hardware) -> dict[str, Any]
     conditions: dict[str, Any] = {"threads": hardware.threads, "cores": answer["cores"]}
     timed = answer.get("latency")
     if timed is not None:
-        conditions |= {name: timed["artifact"][name] for name in ("median", "p90", "p95", "p99")}
+        own = timed["artifact"]  # a runtime's own program may not print each
+        conditions |= {name: own[name] for name in ("median", "p90", "p95", "p99") if name in own}
         conditions |= {name: timed[name] for name in ("quiet", "slowdown", "rounds", "canary")}
-        conditions |= {"calls": timed["artifact"]["calls"], "clean_rounds": timed["artifact"]["rounds"]}
+        conditions |= {"calls": own["calls"], "clean_rounds": own["rounds"]}
         conditions |= {name: timed[name] for name in ("ratio", "reference", "pace") if name in timed}
     if "memory" in answer:
         conditions["memory"] = {name: value for name, value in answer["memory"].items() if name != "peak"}
