@@ -105,15 +105,17 @@ class Tally:
             self._volume = _hypervolume([member.point for member in self._front.values()])
         return self._volume
 
-    def gain(self, point: Sequence[float]) -> float:
+    def gain(self, point: Sequence[float], beside: Iterable[Sequence[float]] = ()) -> float:
         """Give the hypervolume that a point would add to the front.
 
         Args:
             point: objectives from 0, the ideal, to 1, the limit, as `Limits.scaled` gives them.
+            beside: points that are counted on as if they were on the front.
         """
         own = [min(x, 1.0) for x in point]
         # What members dominate of the point's own box, which they reach into from its edges.
-        inside = [[max(x, y) for x, y in zip(own, member.point, strict=True)] for member in self._front.values()]
+        others = (*(member.point for member in self._front.values()), *beside)
+        inside = [[max(x, y) for x, y in zip(own, other, strict=True)] for other in others]
         inside = [corner for corner in inside if max(corner) < 1.0]
         return max(math.prod(1.0 - x for x in own) - _hypervolume(inside), 0.0)
 

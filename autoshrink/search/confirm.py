@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Collection, Mapping
+from types import MappingProxyType
 
-from autoshrink.core import Candidate, Front, Recipe
+from autoshrink.core import Accuracy, Candidate, Front, Recipe
 from autoshrink.search.report import blind, limits_for
 from autoshrink.search.session import Session
 from autoshrink.search.work import Compressed
 from autoshrink.search.workers import Work
 
-__all__ = ["ask_original", "confirm_front", "measure_original"]
+__all__ = ["ask_original", "confirm_front", "measure_original", "original_again"]
 
 _BOTH = ("validation", "test")
+_NONE: Mapping[int, Accuracy] = MappingProxyType({})
 
 
 def ask_original(session: Session) -> Work | None:
@@ -42,14 +45,50 @@ def measure_original(session: Session, asked: Work | None) -> Compressed:
     return made
 
 
-def confirm_front(session: Session, reference: Compressed) -> Front:
+def original_again(session: Session, files: Compressed | None) -> tuple[Compressed, Accuracy | None]:
+    """Measure the original model that earlier searches knew, on the device that there is today.
+
+    Args:
+        session: the new search, or a resumed one.
+        files: the original's artifact, where an export would write the same again.
+
+    Returns:
+        Its artifact, and what both splits say of it; None where it was measured before.
+    """
+    session.show("measuring the original model")
+    if session.tally is not None:
+        return session.stored(session.original), None
+    made: Compressed = files or session.result(session.pool.compress(Recipe()), "the original model can't be exported")
+    measured = session.on_device(lambda: session.pool.measure(made, splits=_BOTH))
+    seconds = {**made.seconds, **measured.seconds}
+    session.clock.add(seconds)
+    _keep_original(session, blind(session.record(0, Recipe(), made, measured, seconds)))
+    return made, measured.accuracy
+
+
+def confirm_front(
+    session: Session, reference: Compressed, tested: Mapping[int, Accuracy] = _NONE, alone: Collection[int] = ()
+) -> Front:
     """Measure the front again with nothing else running, and score it on the test split.
 
     What breaks a limit then is off the front, and what was behind it is confirmed in its place. The test split comes
     first, which takes no quiet device: who fails there need not be timed.
+
+    Args:
+        session: the search.
+        reference: the original's artifact.
+        tested: what both splits say of candidates, by id, where that is known already.
+        alone: those of them that were measured with nothing else running.
     """
+    if 0 in alone and session.original.accuracy.test is None:
+        session.finish(session.original.model_copy(update={"accuracy": tested[0]}))
     _confirm_original(session)
-    scored: set[int] = set()
+    limits = limits_for(session.target, session.original)
+    for number in tested.keys() - {0}:
+        known = session.store.candidate(number).model_copy(update={"accuracy": tested[number]})
+        if number in alone or "accuracy" in limits.excess(known):
+            session.finish(known)
+    scored: set[int] = set(tested)
     while True:
         front = session.front()
         waiting = [member for member in front.members if member.accuracy.test is None]

@@ -10,21 +10,45 @@ The funnel, from the cheapest question to the dearest:
    most to the front; a short rung on a coreset comes before the whole recovery where that is dear.
 4. `confirm` scores the front on the test split, and measures it again with nothing else running.
 
-`reuse` keeps costs, weights and results for later searches of the same model.
+`reuse` keeps costs, weights and results for later searches of the same model. On another device, `revisit` begins with
+what they found, in the place of the first two steps.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from autoshrink.core import Candidate, Encoding, Front, Limits
-from autoshrink.search.confirm import ask_original, confirm_front, measure_original
+from autoshrink.search.confirm import ask_original, confirm_front, measure_original, original_again
 from autoshrink.search.exploration import Exploration
+from autoshrink.search.lineage import Known
+from autoshrink.search.presets import PRESETS
 from autoshrink.search.reach import Corners, Reach
 from autoshrink.search.report import limits_for
+from autoshrink.search.revisit import Revisit
 from autoshrink.search.session import Session
+from autoshrink.search.work import Compressed
 
-__all__ = ["search"]
+__all__ = ["Again", "search", "search_again"]
+
+_LEAST = 5.0
+"""Seconds of measuring again that are not worth saving."""
+
+
+@dataclass(frozen=True)
+class Again:
+    """What a search begins with that goes on from earlier ones, and how far it goes."""
+
+    known: Sequence[Known]
+    revisit: float
+    """Seconds after which no other earlier candidate is measured; the first ones always are, and a few seconds'."""
+    explore: float | None
+    """Seconds to search on after that; None for what is left of `revisit`."""
+    piece: float
+    """Seconds that a candidate usually takes: with less time left, none is begun."""
+    whole: float
+    """Seconds to search on for where none of the earlier candidates keeps the limits, unless `explore` says it."""
 
 
 def search(session: Session, accepts: Callable[[Encoding], str]) -> Front:
@@ -46,6 +70,42 @@ def search(session: Session, accepts: Callable[[Encoding], str]) -> Front:
         return _nothing_in_reach(session, reach, limits)
     Exploration(session, accepts, reference).run()
     return confirm_front(session, reference)
+
+
+def search_again(session: Session, accepts: Callable[[Encoding], str], again: Again) -> Front:
+    """Measure what earlier searches found on the device of today, search on from there, and confirm the front.
+
+    Raises:
+        SpecError: the user's model, data or floor is wrong.
+        DeviceError: the device is gone; the search can be resumed.
+        AutoshrinkError: the first five candidates or ten in a row failed.
+    """
+    session.pool.warm_up()
+    revisit = Revisit(session, accepts, again.known)
+    busy = revisit.ahead()
+    reference, accuracy = original_again(session, _original_files(session, again.known))
+    limits_for(session.target, session.original)
+    session.tracking.start(session.store.read_json("hardware.json"), session.original)
+    session.until = until = max(again.revisit, session.clock.elapsed + _LEAST)
+    revisit.run(reference, accuracy, until)
+    usual = until - again.piece if revisit.found else session.clock.elapsed + again.whole
+    session.until = usual if again.explore is None else session.clock.elapsed + again.explore
+    if session.in_time:
+        Exploration(session, accepts, reference, () if revisit.found else PRESETS).run()
+    tested, alone = dict(revisit.tested), set(revisit.alone)
+    if accuracy is not None and not busy:
+        tested[0] = accuracy
+        alone.add(0)
+    return confirm_front(session, reference, tested, alone)
+
+
+def _original_files(session: Session, known: Sequence[Known]) -> Compressed | None:
+    for item in known:
+        if item.usable and item.original.artifact is not None:
+            files = session.store.find_artifact(item.original.artifact)
+            if files is not None:
+                return Compressed(item.original.artifact, files, item.original.facts, {})
+    return None
 
 
 def _nothing_in_reach(session: Session, reach: Reach, limits: Limits) -> Front:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
-from autoshrink.core import AutoshrinkError, Candidate, DeviceError, Encoding, Sensitivity, SpecError
+from autoshrink.core import AutoshrinkError, Candidate, DeviceError, Sensitivity, SpecError
 from autoshrink.models.recovery import RUNGS
 from autoshrink.search import work
 from autoshrink.search.flight import Flight, Sketch, Step
@@ -14,9 +14,9 @@ from autoshrink.search.presets import PRESETS
 from autoshrink.search.proposals import Proposals
 from autoshrink.search.report import limits_for
 from autoshrink.search.session import TRIES, Session
-from autoshrink.search.warm_start import presets_from
+from autoshrink.search.warm_start import Wishes, presets_from
 from autoshrink.search.workers import Answer, Work
-from autoshrink.techniques.base import Stage
+from autoshrink.techniques.base import Accepts, Stage
 from autoshrink.techniques.registry import technique, untrained
 
 __all__ = ["Exploration"]
@@ -32,10 +32,7 @@ class Exploration:
     """Keeps devices and trainers busy: costs come first, and the most promising candidates are trained."""
 
     def __init__(
-        self,
-        session: Session,
-        accepts: Callable[[Encoding], str],
-        reference: work.Compressed,
+        self, session: Session, accepts: Accepts, reference: work.Compressed, presets: Sequence[Wishes] = PRESETS
     ) -> None:
         """Begin or resume.
 
@@ -43,6 +40,7 @@ class Exploration:
             session: the search.
             accepts: says which encodings backend and device execute.
             reference: the original's artifact, timed in turn with every candidate.
+            presets: recipes to try first; without any, those that fit the model are not asked for either.
         """
         self._session = session
         self._reference = reference
@@ -59,12 +57,12 @@ class Exploration:
         steps = session.target.search.space.steps
         self._recovery_optional = all(step.optional for step in steps if technique(step.kind).stage is Stage.RECOVERY)
         with session.clock.engine():
-            self._proposals = Proposals(session, accepts, self._limits, PRESETS)
+            self._proposals = Proposals(session, accepts, self._limits, presets)
         self._awaited: list[Work] = []
         """What the layers bear."""
         table = session.reuse.sensitivity()
-        self._asks_layers = table is None
-        if table is not None:
+        self._asks_layers = table is None and bool(presets)
+        if table is not None and presets:
             self._take_sensitivity(table)
 
     def run(self) -> None:

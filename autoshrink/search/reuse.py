@@ -29,24 +29,27 @@ class Result(Frozen):
 class Reuse:
     """Looks up and keeps, by what made it: recipe, device and seed."""
 
-    def __init__(self, cache: Cache, place: str, seed: int) -> None:
+    def __init__(self, cache: Cache, place: str, seed: int, *, fresh: bool = False) -> None:
         """Begin.
 
         Args:
             cache: the model's.
             place: the key of the device's fingerprint, without which no cost counts.
             seed: the recovery's.
+            fresh: whether costs and results count only if they are kept from now on.
         """
         self._cache = cache
         self._place = place
         self._seed = seed
+        self._own: set[str] | None = set() if fresh else None
+        """The costs and results that count; None for all."""
         self._alike: dict[str, str] = {}
         """By structure the recipe that was measured; what it costs takes ten times the memory, and is in the cache."""
         self._starts: dict[str, str] = {}
 
     def sketch(self, skeleton: str) -> Sketch | None:
         """Look up what an untrained recipe costs, by its key."""
-        kept = self._cache.read("costs", f"{self._place}-{skeleton}.json")
+        kept = self._counted("costs", f"{self._place}-{skeleton}.json")
         return Sketch.model_validate_json(kept) if kept is not None else None
 
     def alike(self, structure: str) -> Sketch | None:
@@ -57,7 +60,7 @@ class Reuse:
     def keep_sketch(self, skeleton: str, sketch: Sketch) -> None:
         """Keep what an untrained recipe costs on this device."""
         self._alike.setdefault(sketch.artifact.structure, skeleton)
-        self._cache.keep("costs", f"{self._place}-{skeleton}.json", sketch.model_dump_json().encode())
+        self._keep_own("costs", f"{self._place}-{skeleton}.json", sketch.model_dump_json().encode())
 
     def keep_start(self, structure: str, start: str | None) -> None:
         """Keep what structure steps, by their key, end at: settings that differ a little may end at the same model."""
@@ -96,7 +99,7 @@ class Reuse:
         Returns:
             The candidate as that search measured it; None where it, or a file of it, is gone.
         """
-        kept = self._cache.read("results", self._result(key))
+        kept = self._counted("results", self._result(key))
         candidate = Result.model_validate_json(kept).candidate if kept is not None else None
         files = store.find_artifact(candidate.artifact) if candidate and candidate.artifact else None
         if candidate is None or candidate.artifact is None or files is None:
@@ -110,7 +113,12 @@ class Reuse:
         """Keep a candidate that was measured, as it was before the test split was asked."""
         if candidate.outcome == "measured":
             result = Result(params=dict(params), candidate=candidate)
-            self._cache.keep("results", self._result(candidate.key), result.model_dump_json().encode())
+            self._keep_own("results", self._result(candidate.key), result.model_dump_json().encode())
+
+    def params(self, key: str) -> Mapping[str, Scalar] | None:
+        """Look up what the sampler has to choose for a recipe that was measured, by its key."""
+        kept = self._cache.read("results", self._result(key))
+        return Result.model_validate_json(kept).params if kept is not None else None
 
     def best_results(self, target: Target, limits: Limits) -> list[Result]:
         """Choose what to begin with: what was measured on this device and keeps the limits, front after front.
@@ -118,9 +126,17 @@ class Reuse:
         No more than half of the candidates that are wanted, so that the search still looks for what nobody tried.
         """
         keys = islice((key for key in self._cache.keys("results") if key.startswith(f"{self._place}-")), _MOST)
-        kept = [content for key in keys if (content := self._cache.read("results", key)) is not None]
+        kept = [content for key in keys if (content := self._counted("results", key)) is not None]
         results = {number: Result.model_validate_json(content) for number, content in enumerate(kept)}
         return list(islice(_fronts(results, limits, target), target.search.candidates // 2))
+
+    def _counted(self, kind: str, key: str) -> bytes | None:
+        return self._cache.read(kind, key) if self._own is None or key in self._own else None
+
+    def _keep_own(self, kind: str, key: str, content: bytes) -> None:
+        self._cache.keep(kind, key, content)
+        if self._own is not None:
+            self._own.add(key)
 
     def _result(self, key: str) -> str:
         return f"{self._place}-{key}-{self._seed}.json"

@@ -62,6 +62,8 @@ class Session:
 
     def __post_init__(self) -> None:
         self.clock = Clock(self.store.read_json("seconds.json"))
+        self.until = self.target.search.time
+        """Seconds of this sitting after which no candidate is begun; None for no end."""
         self.by_key: dict[str, int] = {}
         """Every recipe that is finished, with its candidate's number."""
         self.last = 0
@@ -100,8 +102,7 @@ class Session:
     @property
     def in_time(self) -> bool:
         """Whether there is time for another candidate."""
-        time = self.target.search.time
-        return time is None or self.clock.elapsed < time
+        return self.until is None or self.clock.elapsed < self.until
 
     @property
     def tried(self) -> int:
@@ -249,7 +250,7 @@ class Session:
 
     def _left(self, tried: int) -> float | None:
         settings = self.target.search
-        by_time = None if settings.time is None else max(settings.time - self.clock.elapsed, 0.0)
+        by_time = None if self.until is None else max(self.until - self.clock.elapsed, 0.0)
         if tried < 2:
             return by_time
         by_count = (settings.candidates - tried) * self.clock.elapsed / tried

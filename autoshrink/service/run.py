@@ -13,7 +13,7 @@ from autoshrink.core import AutoshrinkError, DeviceError, Encoding, Front, Refus
 from autoshrink.devices.identity import difference
 from autoshrink.devices.registry import device
 from autoshrink.search.cache import Cache
-from autoshrink.search.engine import search
+from autoshrink.search.engine import Again, search, search_again
 from autoshrink.search.report import front_of, report
 from autoshrink.search.reuse import Reuse
 from autoshrink.search.session import Session
@@ -62,7 +62,14 @@ def check(target: Target) -> None:
 
 
 def run(
-    target: Target, store: Store, *, address: str | None = None, watcher: Watcher | None = None, uri: str | None = None
+    target: Target,
+    store: Store,
+    *,
+    address: str | None = None,
+    watcher: Watcher | None = None,
+    uri: str | None = None,
+    again: Again | None = None,
+    fresh: bool = False,
 ) -> Finished:
     """Run or resume a search; Ctrl-C ends it cleanly with what is finished.
 
@@ -72,6 +79,8 @@ def run(
         address: a Ray cluster's; by default the work is done on this machine.
         watcher: is told of every step.
         uri: MLflow's tracking address, by default MLflow's own default.
+        again: what it begins with, where it goes on from earlier searches.
+        fresh: whether nothing counts that was measured on this device before.
 
     Raises:
         AutoshrinkError: as `autoshrink.search.engine.search` says.
@@ -94,9 +103,9 @@ def run(
             _same_device(store, about)
             store.write_json("hardware.json", about)
             pool.fingerprint = about["device"]
-            reuse = Reuse(cache, about["key"], target.search.seed)
+            reuse = Reuse(cache, about["key"], target.search.seed, fresh=fresh)
             session = Session(target, store, reuse, pool, tracker, watcher or Silent())
-            front, interrupted = _search(session, accepts)
+            front, interrupted = _search(session, accepts, again)
         finally:
             pool.close()
         document = report(store, target, front, session.clock.totals())
@@ -109,10 +118,10 @@ def run(
     return Finished(store, front, document, plots, reports[0], tracked, interrupted)
 
 
-def _search(session: Session, accepts: Callable[[Encoding], str]) -> tuple[Front, bool]:
+def _search(session: Session, accepts: Callable[[Encoding], str], again: Again | None) -> tuple[Front, bool]:
     """Search; the front, and whether Ctrl-C ended it."""
     try:
-        return search(session, accepts), False
+        return search(session, accepts) if again is None else search_again(session, accepts, again), False
     except KeyboardInterrupt:
         if session.tally is None:
             raise

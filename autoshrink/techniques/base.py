@@ -68,6 +68,9 @@ class Technique(Frozen, ABC):
     stronger: ClassVar[Mapping[str, Literal["low", "high"]]] = {}
     """Settings that shrink what the device has to store or compute, and at which end they shrink it most."""
 
+    epochs_of: ClassVar[str] = ""
+    """The setting that says how long a technique of encoding trains by itself, in a recipe with a recovery; 0: not."""
+
     @abstractmethod
     def apply(self, model: nn.Module, context: Context) -> nn.Module:
         """Compress a model that the technique owns, and return it (or another).

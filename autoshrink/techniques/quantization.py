@@ -52,6 +52,7 @@ class Quantization(Technique):
 
     kind: ClassVar[str] = "quantization"
     stage: ClassVar[Stage] = Stage.ENCODING
+    epochs_of: ClassVar[str] = "qat_epochs"
 
     weight_bits: Bits = 8
     scheme: Literal["static", "dynamic", "weight_only"] = "static"

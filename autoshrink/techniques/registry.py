@@ -24,6 +24,7 @@ __all__ = [
     "draw",
     "kinds",
     "recovery_of",
+    "settled",
     "technique",
     "techniques_of",
     "until",
@@ -105,6 +106,15 @@ def recovery_of(recipe: Recipe) -> Recipe:
 def untrained(recipe: Recipe) -> Recipe:
     """Leave the recovery out: what costs the same on the device, as long as shapes and number formats decide."""
     steps = (setting for setting in recipe.steps if technique(setting.kind).stage is not Stage.RECOVERY)
+    return canonical(Recipe(steps=tuple(steps)))
+
+
+def settled(recipe: Recipe) -> Recipe:
+    """Leave the training inside the encoding out: with the recovery's weights known, no gradient step is left."""
+    steps = []
+    for step in recipe.steps:
+        length = technique(step.kind).epochs_of
+        steps.append(step.model_copy(update={length: 0}) if step.params.get(length) else step)
     return canonical(Recipe(steps=tuple(steps)))
 
 

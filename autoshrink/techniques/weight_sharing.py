@@ -35,6 +35,7 @@ class WeightSharing(Technique):
     stage: ClassVar[Stage] = Stage.ENCODING
     order: ClassVar[int] = 10
     stronger: ClassVar[Mapping[str, Literal["low", "high"]]] = {"entries": "low"}
+    epochs_of: ClassVar[str] = "epochs"
 
     entries: Annotated[int, Field(ge=16, le=256)] = 16
     """Most values that the weights of a layer take."""

@@ -100,6 +100,17 @@ def test_a_gain_is_what_the_hypervolume_grows_by(rows, names, last):
         assert surpassed is None or state == "dominated"
 
 
+@given(rows, figures, figures)
+def test_a_gain_beside_what_is_counted_on_is_the_gain_after_it(rows, other, last):
+    tally = Tally(OBJECTIVES, LIMITS, [candidate(number, figures) for number, figures in dict(rows).items()])
+    new = [candidate(10 + number, (*figures[:3], "measured", None)) for number, figures in enumerate((other, last))]
+    if all(judge([item], OBJECTIVES, LIMITS).members for item in new):
+        first, second = ([LIMITS.scaled(item, name) for name in OBJECTIVES] for item in new)
+        beside = tally.gain(second, [first])
+        tally.add(new[0])
+        assert tally.gain(second) == pytest.approx(beside)
+
+
 def test_what_was_behind_a_member_comes_forward_when_that_breaks_a_limit():
     good, behind = (
         candidate(number, (0.9, latency, 1e5, "measured", None)) for number, latency in ((1, 1e-5), (2, 2e-5))

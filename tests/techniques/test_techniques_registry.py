@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from autoshrink.core import Encoding, Range, Recipe, Setting, Space, SpecError, Step
 from autoshrink.core.recipe import Scalar
 from autoshrink.techniques import registry
-from autoshrink.techniques.registry import canonical, check_recipe, check_space, draw, techniques_of
+from autoshrink.techniques.registry import canonical, check_recipe, check_space, draw, settled, techniques_of
 
 # Settings of a technique, and which of them have no effect beside the others.
 CASES: list[tuple[str, dict[str, object], set[str]]] = [
@@ -220,3 +220,19 @@ def test_techniques_are_the_files_of_the_room() -> None:
         assert registry.technique(kind).kind == kind
     with pytest.raises(SpecError, match="no technique 'quantisation'"):
         registry.technique("quantisation")
+
+
+def test_a_settled_recipe_trains_nothing_in_its_encoding() -> None:
+    steps = [
+        {"kind": "channel_pruning", "ratio": 0.5},
+        {"kind": "distillation", "epochs": 2},
+        {"kind": "weight_sharing", "entries": 16},
+        {"kind": "quantization", "scheme": "static", "qat_epochs": 2},
+    ]
+    recipe = canonical(Recipe.model_validate({"steps": steps}))
+    found = settled(recipe)
+    assert found.setting("weight_sharing").params["epochs"] == 0  # type: ignore[union-attr]
+    assert not found.setting("quantization").params.get("qat_epochs")  # type: ignore[union-attr]
+    assert found.setting("distillation") == recipe.setting("distillation")
+    assert settled(found) == found
+    assert settled(without := canonical(Recipe.model_validate({"steps": steps[:2]}))) == without
