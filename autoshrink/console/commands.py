@@ -185,8 +185,8 @@ def pick(
     if register is not None:
         from autoshrink.tracking.register import register as register_model
 
-        about = document["hardware"]
-        picked = register_model(kept.folder, target, found, candidate, folder, register, alias, about)
+        about, by = document["hardware"], prefer if number is None else ""
+        picked = register_model(kept.folder, target, found, candidate, folder, register, alias, about, by)
         console.print(f"Registered as version {picked.version} of {picked.model!r}; load it with", soft_wrap=True)
         console.print(f"  {picked.line}", highlight=False, soft_wrap=True, markup=False)
     if to is not None or register is not None:

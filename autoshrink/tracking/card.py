@@ -10,7 +10,10 @@ from typing import Any
 from autoshrink.core import COSTS, show_quantity
 from autoshrink.tracking.points import BRIEF, PAGE, POINT
 
-__all__ = ["Card", "card_of", "loading"]
+__all__ = ["SEARCH_ID", "Card", "card_of", "loading"]
+
+SEARCH_ID = "autoshrink.search_id"
+"""The tag of a version that says which search it came from, whatever else has the same name."""
 
 _LONGEST = 4000
 
@@ -44,6 +47,7 @@ def card_of(search: Mapping[str, str], candidate: Mapping[str, str]) -> Card:
         "autoshrink.candidate": str(point["id"]),
         "autoshrink.key": point["key"],
         "autoshrink.search": name,
+        SEARCH_ID: search.get("autoshrink.search", ""),
         "autoshrink.target": brief["target"],
         "autoshrink.original": brief["model"],
         "autoshrink.hardware": brief["hardware"]["name"],

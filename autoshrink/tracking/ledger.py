@@ -23,7 +23,7 @@ from autoshrink.tracking.summary import page_note
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-__all__ = ["Ledger", "outages", "quiet"]
+__all__ = ["Ledger", "connect", "outages", "quiet"]
 
 _SEARCH, _CANDIDATE, _NOTE = "autoshrink.search", "autoshrink.candidate", "mlflow.note.content"
 
@@ -43,14 +43,9 @@ class Ledger:
     def client(self) -> MlflowClient:
         """MLflow's client, made when it is first needed: importing MLflow takes 1.7 s."""
         if self._client is None:
-            _be_brief()
-            import mlflow
-
-            chosen = self._uri or (mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else self.cursor.uri)
-            uri = chosen or mlflow.get_tracking_uri()
+            self._client, uri = connect(self._uri, self.cursor.uri)
             if self.cursor.uri != uri:
                 self.cursor.restart(uri)
-            self._client = mlflow.MlflowClient(uri, registry_uri=uri)
         return self._client
 
     @property
@@ -188,6 +183,20 @@ class Ledger:
 
 
 _SOURCE = {"mlflow.source.name": "autoshrink", "mlflow.source.type": "LOCAL"}
+
+
+def connect(uri: str | None, before: str | None) -> tuple[MlflowClient, str]:
+    """Make a client for an address: the one asked for, else the process's, else the one used before, else MLflow's own.
+
+    Returns:
+        The client, and the address.
+    """
+    _be_brief()
+    import mlflow
+
+    chosen = uri or (mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else before)
+    address = chosen or mlflow.get_tracking_uri()
+    return mlflow.MlflowClient(address, registry_uri=address), address
 
 
 def outages() -> tuple[type[Exception], ...]:

@@ -26,6 +26,7 @@ def register(
     model: str,
     alias: str | None = None,
     fingerprint: Mapping[str, Any] | None = None,
+    prefer: str = "",
 ) -> Picked:
     """Make a candidate a version of a registered model; the same candidate is not registered twice.
 
@@ -38,6 +39,7 @@ def register(
         model: the registered model's name; made when there is none.
         alias: a name that this version gets, and any other loses.
         fingerprint: of the device that the search measured on.
+        prefer: what it was picked by, so that its successor is picked alike; empty where it was named.
 
     Raises:
         SpecError: MLflow does not accept the name or the alias.
@@ -53,7 +55,7 @@ def register(
             ledger.open(target_params(target), {BRIEF: brief}, running=False)
             run = ledger.put(candidate.id, record_of(candidate, standing.state, standing.reason))
             put_artifact(ledger, candidate, files, target.hardware)
-            return pick(ClientRegistry(ledger.client), run, model, alias)
+            return pick(ClientRegistry(ledger.client), run, model, alias, prefer)
         except outages() as error:
             if isinstance(error, MlflowException) and error.error_code == "INVALID_PARAMETER_VALUE":
                 raise SpecError(f"MLflow refuses to register {model!r}: {error.message}") from None

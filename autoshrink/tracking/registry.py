@@ -51,7 +51,7 @@ class Registry(Protocol):
         """Give a version an alias, which any other version loses."""
 
 
-def pick(registry: Registry, run: str, name: str, alias: str | None = None) -> Picked:
+def pick(registry: Registry, run: str, name: str, alias: str | None = None, prefer: str = "") -> Picked:
     """Register a candidate as a version of a model; the same candidate is not registered twice.
 
     Args:
@@ -59,6 +59,7 @@ def pick(registry: Registry, run: str, name: str, alias: str | None = None) -> P
         run: the candidate's.
         name: the registered model's; it is made when there is none.
         alias: a name that this version gets, and any other loses.
+        prefer: what it was picked by; empty where it was named.
 
     Raises:
         ValueError: MLflow does not hold the candidate's files.
@@ -78,7 +79,8 @@ def pick(registry: Registry, run: str, name: str, alias: str | None = None) -> P
         raise ValueError("this run names the model of another run as its own")
     registry.create_model(name)
     known = [version for owner, version in registry.versions(run) if owner == name]
-    version = known[0] if known else registry.create_version(name, source, run, model, card.tags, card.description)
+    tags = {**card.tags, "autoshrink.prefer": prefer} if prefer else card.tags
+    version = known[0] if known else registry.create_version(name, source, run, model, tags, card.description)
     if alias is not None:
         registry.set_alias(name, alias, version)
     uri = f"models:/{name}@{alias}" if alias is not None else f"models:/{name}/{version}"
