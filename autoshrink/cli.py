@@ -42,6 +42,8 @@ TimeLimit = Annotated[
 Workers = Annotated[int | None, typer.Option(min=1, help="Candidates in work at the same time.")]
 Address = Annotated[str | None, typer.Option(metavar="RAY", help="A Ray cluster's address; by default this machine.")]
 
+Webhook = Annotated[str | None, typer.Option(metavar="URL", help="Post what changed.", envvar="AUTOSHRINK_WEBHOOK")]
+
 
 class Preference(StrEnum):
     """What to pick a model by."""
@@ -129,8 +131,7 @@ def front(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
     plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw the front: .png or .html.")] = None,
     report: Annotated[
-        list[Path] | None,
-        typer.Option(metavar="FILE", help="Write a report for people: .html or .md; may be repeated."),
+        list[Path] | None, typer.Option(metavar="FILE", help="A report, .html or .md; repeatable.")
     ] = None,
     store: StoreUrl = None,
 ) -> None:
@@ -208,6 +209,38 @@ def sensitivity(
         from autoshrink.console.sensitivity import sensitivity as run
 
         raise typer.Exit(run(target, store=store, json=json, plot=plot))
+
+
+@app.command()
+def reoptimize(
+    target: TargetFile,
+    time: Annotated[str | None, typer.Option(metavar="TIME", help="How long to search on after that.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Measure anew even if nothing changed.")] = False,
+    webhook: Webhook = None,
+    store: StoreUrl = None,
+    json: JsonFile = None,
+) -> None:
+    """Look whether the hardware changed since the target's last search; if so, go on from there."""
+    with _reported():
+        from autoshrink.console.reoptimize import reoptimize as run
+
+        raise typer.Exit(run(target, time=time, force=force, webhook=webhook, store=store, json=json))
+
+
+@app.command()
+def watch(
+    targets: Annotated[list[Path] | None, typer.Argument(metavar="[TARGET]...", help="Default: as last time.")] = None,
+    every: Annotated[str | None, typer.Option(metavar="TIME", help='How often, e.g. "6h", the default.')] = None,
+    cron: Annotated[str | None, typer.Option(metavar="LINE", help='When, as cron writes it: "0 3 * * *".')] = None,
+    once: Annotated[bool, typer.Option("--once", help="Visit each target now, and end.")] = False,
+    webhook: Webhook = None,
+    store: StoreUrl = None,
+) -> None:
+    """Visit targets on a schedule, and re-optimize those whose hardware changed."""
+    with _reported():
+        from autoshrink.console.reoptimize import watch as run
+
+        raise typer.Exit(run(targets or [], every=every, cron=cron, once=once, webhook=webhook, store=store))
 
 
 @app.command()

@@ -84,8 +84,8 @@ def search_again(session: Session, accepts: Callable[[Encoding], str], again: Ag
     revisit = Revisit(session, accepts, again.known)
     busy = revisit.ahead()
     reference, accuracy = original_again(session, _original_files(session, again.known))
-    limits_for(session.target, session.original)
-    session.tracking.start(session.store.read_json("hardware.json"), session.original)
+    limits = limits_for(session.target, session.original)
+    session.tracking.start(session.store.read_json("hardware.json"), session.original, limits)
     session.until = until = max(again.revisit, session.clock.elapsed + _LEAST)
     revisit.run(reference, accuracy, until)
     usual = until - again.piece if revisit.found else session.clock.elapsed + again.whole

@@ -14,7 +14,7 @@ from autoshrink.cli import app
 from autoshrink.core import names
 from autoshrink.devices.harness.sensors import sensors
 
-COMMANDS = ["demo", "search", "measure", "front", "pick", "apply", "targets", "doctor", "schema"]
+COMMANDS = ["demo", "search", "measure", "front", "pick", "apply", "reoptimize", "watch", "targets", "doctor", "schema"]
 
 
 def test_help_names_every_command_and_the_exit_codes() -> None:
