@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, PrivateAttr, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
 from autoshrink.core.errors import SpecError
 from autoshrink.core.problems import KeyPath, problems, show_path, shown
+from autoshrink.core.yaml_limits import check_nodes
 
-__all__ = ["Document", "Frozen", "KeyPath", "Source", "read_yaml"]
+__all__ = ["Document", "Frozen", "KeyPath", "Line", "Name", "Source", "read_yaml"]
+
+_MOST_BYTES = 256 * 1024
+_MOST_PROBLEMS = 20
+
+
+def _one_line(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError(f"must be one line of printable text, not {shown(text)}")
+    return text
+
+
+Line = Annotated[str, AfterValidator(_one_line)]
+"""Text that is printed among other text: names, and what tables and file names are made of."""
+Name = Annotated[str, Field(min_length=1), AfterValidator(_one_line)]
+"""A line that is not empty."""
 
 
 class Source:
@@ -94,8 +111,11 @@ class Document(Frozen):
         try:
             document = cls.model_validate(data, context={"source": source})
         except ValidationError as failure:
-            found = (source.located(path, message) for path, message in problems(cls, failure))
-            raise SpecError("\n".join(dict.fromkeys(found))) from None
+            found = problems(cls, failure)
+            lines = [source.located(path, message) for path, message in itertools.islice(found, _MOST_PROBLEMS)]
+            more = failure.error_count() - _MOST_PROBLEMS
+            lines += [f"{source.name}: and {more} more mistakes"] if more > 0 else []
+            raise SpecError("\n".join(dict.fromkeys(lines))) from None
         document._source = source
         return document
 
@@ -112,28 +132,40 @@ def read_yaml(path: Path) -> tuple[object, Source]:
         The plain data, and the source that knows the line of each key.
 
     Raises:
-        SpecError: missing, unreadable or broken file, or a key that is given twice.
+        SpecError: missing, unreadable or broken file, a key that is given twice, or what no such file needs and only
+            harms: huge size or depth, aliases of aliases, tags, control characters.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open("rb") as file:
+            content = file.read(_MOST_BYTES + 1)
+        text = content.decode("utf-8-sig")
     except FileNotFoundError:
         raise SpecError(f"{path}: no such file") from None
     except IsADirectoryError:
         raise SpecError(f"{path}: is a folder, not a YAML file") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise SpecError(f"{path}: can't be read: {error}") from None
+    if len(content) > _MOST_BYTES:
+        raise SpecError(f"{path}: is larger than the {_MOST_BYTES // 1024} KiB that a file of this kind may have")
     source = Source(str(path), folder=path.resolve().parent)
+
+    def fault(node: yaml.Node, key: KeyPath, message: str) -> SpecError:
+        source.lines[key] = node.start_mark.line + 1
+        return source.error(key, message)
+
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        data = yaml.safe_load(text)
+        loader = yaml.SafeLoader(text)
+        node = loader.get_single_node()
+        if node is None:
+            raise SpecError(f"{path}: is empty")
+        check_nodes(loader, node, fault)
+        _collect_lines(node, (), source, set())
+        data = loader.construct_document(node)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""
         problem = getattr(error, "problem", None) or getattr(error, "reason", None) or error
         raise SpecError(f"{path}{line}: not valid YAML: {problem}") from None
-    if node is None:
-        raise SpecError(f"{path}: is empty")
-    _collect_lines(node, (), source, set())
     return data, source
 
 

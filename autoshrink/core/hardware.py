@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from autoshrink.core.documents import Document, Frozen
+from autoshrink.core.documents import Document, Frozen, Name
 from autoshrink.core.quantities import Bytes, Fraction, JoulesPerCycle, Watts
 
 __all__ = ["Capabilities", "Energy", "Expected", "Hardware", "Limits"]
@@ -71,9 +71,9 @@ def _place(device: str) -> str:
 class Hardware(Document):
     """One device as a target names it: a file in ``targets/``, a path, or written inline."""
 
-    name: Annotated[str, Field(min_length=1)]
+    name: Name
     kind: Literal["cpu", "phone", "gpu", "mcu"]
-    backend: Annotated[str, Field(min_length=1)]
+    backend: Name
     device: Annotated[str, AfterValidator(_place)] = "local"
     threads: Annotated[int, Field(ge=1)] = 1
     pin: bool = True

@@ -63,7 +63,7 @@ def show_path(path: KeyPath) -> str:
     """Print a key path as a person would write it: ``steps[0].ratio``."""
     text = ""
     for part in path:
-        word = part if isinstance(part, int) or part.isprintable() else repr(part)
+        word = part if isinstance(part, int) or str(part).isprintable() else repr(part)
         text += f"[{word}]" if isinstance(part, int) else f".{word}" if text else str(word)
     return text
 

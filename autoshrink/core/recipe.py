@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, field_validator, model_validator
 
-from autoshrink.core.documents import Document, Frozen
+from autoshrink.core.documents import Document, Frozen, Name
 from autoshrink.core.problems import KeyProblem, shown
 
 __all__ = ["Recipe", "Scalar", "Setting", "content_key", "is_scalar"]
@@ -22,7 +22,7 @@ class Setting(Frozen):
 
     model_config = ConfigDict(extra="allow")
 
-    kind: Annotated[str, Field(min_length=1)]
+    kind: Name
 
     @model_validator(mode="before")
     @classmethod

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Protocol, Self
 
-from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BeforeValidator, ConfigDict, ValidationError, field_validator, model_validator
 
-from autoshrink.core.documents import Document, Frozen
+from autoshrink.core.documents import Document, Frozen, Line, Name
 from autoshrink.core.problems import KeyProblem, problems, shown
 from autoshrink.core.recipe import Scalar, is_scalar
 
@@ -68,7 +68,7 @@ class Step(Frozen):
 
     model_config = ConfigDict(extra="allow")
 
-    kind: Annotated[str, Field(min_length=1)]
+    kind: Name
     optional: bool = False
 
     @model_validator(mode="before")
@@ -92,7 +92,7 @@ class Step(Frozen):
 class Space(Document):
     """An ordered tuple of steps."""
 
-    name: str = ""
+    name: Line = ""
     steps: tuple[Step, ...]
 
     @field_validator("steps")

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, Field, ValidationInfo, WithJsonSchema, model_validator
 
 from autoshrink.core.catalog import find_document
-from autoshrink.core.documents import Document, Frozen, Source
+from autoshrink.core.documents import Document, Frozen, Name, Source
 from autoshrink.core.hardware import Hardware
 from autoshrink.core.problems import KeyPath, KeyProblem, shown
 from autoshrink.core.quantities import Bytes, Joules, Seconds, show_quantity
@@ -75,10 +75,10 @@ class SearchSettings(Frozen):
 class Target(Document):
     """One job, as the user wrote it; names of profile and space are resolved when it is read."""
 
-    model: Annotated[str, Field(min_length=1, description="FILE.py:FUNCTION that returns a torch module")]
-    weights: Annotated[str, Field(min_length=1, description="a safetensors or weights-only .pt file")] | None = None
-    data: Annotated[str, Field(min_length=1, description="FILE.py:FUNCTION that returns the splits")]
-    metric: Annotated[str, Field(min_length=1)] = "accuracy"
+    model: Annotated[Name, Field(description="FILE.py:FUNCTION that returns a torch module")]
+    weights: Annotated[Name, Field(description="a safetensors or weights-only .pt file")] | None = None
+    data: Annotated[Name, Field(description="FILE.py:FUNCTION that returns the splits")]
+    metric: Name = "accuracy"
     accuracy: AccuracyGoal
     hardware: Annotated[
         Hardware,

@@ -104,7 +104,7 @@ MISTAKES = [
         "job.yaml:7: search.sampler: must be 'tpe', 'nsga2', 'gp' or 'random', not 'tpee'",
     ),
     ("low: 0.1", "low: x", "job.yaml:11: search.space.steps[0].rank_ratio.low: must be a number, not 'x'; a range is {low, high[, log, step]}"),
-    ("low: 0.1", "low: .inf", "job.yaml:11: search.space.steps[0].rank_ratio.low: must be a number, not inf; a range is {low, high[, log, step]}"),
+    ("low: 0.1", "low: .inf", "job.yaml:11: search.space.steps[0].rank_ratio.low: must be a finite number, not inf"),
     ("low: 0.1, ", "", "job.yaml:11: search.space.steps[0].rank_ratio.low: this key is missing; a range is {low, high[, log, step]}"),
     ("[static, dynamic]", "[]", "job.yaml:13: search.space.steps[1].scheme: must be a value, a list of values or a range, not an empty list"),
     ("[static, dynamic]", "[[static]]", "job.yaml:13: search.space.steps[1].scheme: must be a value, a list of values or a range, not a list"),
@@ -117,7 +117,16 @@ MISTAKES = [
     ("search:", "3: x\nsearch:", "job.yaml:6: 3: a key must be text: put it in quotes"),
     ("search:", "\tsearch:", "job.yaml:6: not valid YAML: found character '\\t' that cannot start any token"),
     ("search:", "a: [b\nsearch:", "job.yaml:7: not valid YAML: expected ',' or ']', but got ':'"),
-    ("search:", "x: !!python/object:os.system\nsearch:", "job.yaml:6: not valid YAML: could not determine a constructor for the tag 'tag:yaml.org,2002:python/object:os.system'"),
+    ("search:", "x: !!python/object:os.system\nsearch:", "job.yaml:6: x: has the tag 'tag:yaml.org,2002:python/object:os.system': leave it out"),
+    ("search:", "x: !!bool maybe\nsearch:", "job.yaml:6: x: has the tag 'tag:yaml.org,2002:bool': leave it out"),
+    ("search:", "x: 2001-01-01\nsearch:", "job.yaml:6: x: '2001-01-01' is no plain value in YAML: put it in quotes"),
+    ("search:", "x: &a [1, *a]\nsearch:", "job.yaml:6: x[1]: an alias stands for what it is a part of"),
+    ("search:", f"x: {'[' * 30}{']' * 30}\nsearch:", f"job.yaml:6: x{'[0]' * 24}: is nested more than 24 levels deep"),
+    ("search:", f"x: {10**400}\nsearch:", "job.yaml:6: x: is too large a number"),
+    ("name: Board", 'name: "a\\e[31mb"', "job.yaml:4: hardware.name: holds the control character '\\x1b'"),
+    ("name: Board", 'name: "\\ud800"', "job.yaml:4: hardware.name: holds the control character '\\ud800'"),
+    ("name: Board", 'name: "a\\nb"', "job.yaml:4: hardware.name: must be one line of printable text, not 'a\\nb'"),
+    ("model: model.py:build", 'model: "a\\nb.py:build"', "job.yaml:1: model: must be one line of printable text, not 'a\\nb.py:build'"),
     (TARGET, "", "job.yaml: is empty"),
     (TARGET, "- a\n- b\n", "job.yaml:1: a target is written as keys and values, not as a list"),
     (TARGET, "hello", "job.yaml:1: a target is written as keys and values, not as 'hello'"),
@@ -235,3 +244,38 @@ def test_any_data_is_a_document_or_a_spec_error(data, kind):
     except SpecError as error:
         said = str(error)
     assert all(line.startswith("job.yaml") for line in said.split("\n") if said)
+
+
+BILLION = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{after}: &{after} [{', '.join([f'*{before}'] * 9)}]\n"
+    for before, after in zip("abcdefgh", "bcdefghi", strict=True)
+)
+MERGED = "a: &a {x: 1}\n" + "".join(
+    f"{after}: &{after} {{<<: [{', '.join([f'*{before}'] * 9)}]}}\n"
+    for before, after in zip("abcdefgh", "bcdefghi", strict=True)
+)
+
+
+@pytest.mark.parametrize("bomb", [BILLION, MERGED], ids=["billion laughs", "merged keys"])
+def test_aliases_that_stand_for_too_much_are_refused(bomb, tmp_path):
+    [problem] = problems_of(f"{TARGET}{bomb}", tmp_path)
+    assert problem.endswith("its aliases stand for too much")
+
+
+def test_a_few_aliases_and_a_merged_key_are_welcome(tmp_path):
+    path = tmp_path / "job.yaml"
+    path.write_text("a: &a {x: 1}\nb: {<<: *a, y: 2}\nc: [*a, *a]\n")
+    assert read_yaml(path)[0] == {"a": {"x": 1}, "b": {"x": 1, "y": 2}, "c": [{"x": 1}, {"x": 1}]}
+
+
+def test_a_file_that_is_no_file_of_a_user_s_is_not_read_to_its_end(tmp_path):
+    [problem] = problems_of("# " + "x" * 300_000, tmp_path)
+    assert problem == "job.yaml: is larger than the 256 KiB that a file of this kind may have"
+    with pytest.raises(SpecError, match="is larger than"):
+        Target.read(Path("/dev/zero"))
+
+
+def test_thousands_of_mistakes_are_summed_up(tmp_path):
+    found = problems_of(TARGET + "".join(f"key{number}: 1\n" for number in range(3000)), tmp_path)
+    assert len(found) == 21
+    assert found[-1] == "job.yaml: and 2980 more mistakes"

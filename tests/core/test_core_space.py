@@ -39,7 +39,7 @@ steps = st.builds(
 )  # fmt: skip
 spaces = st.builds(
     lambda name, steps: Space(name=name, steps=tuple(steps)),
-    text, st.lists(steps, min_size=1, max_size=4, unique_by=lambda step: step.kind),
+    text.filter(str.isprintable), st.lists(steps, min_size=1, max_size=4, unique_by=lambda step: step.kind),
 )  # fmt: skip
 
 
