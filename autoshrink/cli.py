@@ -290,10 +290,11 @@ def _reported() -> Iterator[None]:
     try:
         yield
     except AutoshrinkError as error:
-        from rich.console import Console
         from rich.text import Text
 
-        Console(stderr=True, soft_wrap=True).print(Text("error: ", style="bold red") + Text(str(error), style=""))
+        from autoshrink.console.printing import PlainConsole
+
+        PlainConsole(stderr=True, soft_wrap=True).print(Text("error: ", style="bold red") + Text(str(error), style=""))
         raise typer.Exit(error.exit_code) from None
     except KeyboardInterrupt:
         typer.echo("interrupted", err=True)

@@ -27,11 +27,11 @@ from autoshrink.backends.cortex_m.generate import generate
 from autoshrink.backends.cortex_m.read_tflite import read_tflite
 from autoshrink.backends.measuring import measure
 from autoshrink.backends.registry import backend
-from autoshrink.core import Artifact, Document, Hardware, Recipe, Source, Space, Target, catalog_folder
+from autoshrink.core import Artifact, AutoshrinkError, Document, Hardware, Recipe, Source, Space, Target, catalog_folder
 from autoshrink.core.quantities import parse_quantity
-from autoshrink.devices.harness.arrays import read
 from autoshrink.devices.local import Local
 from autoshrink.devices.parcel import unpack
+from autoshrink.models.arrays import read_arrays
 from autoshrink.models.onnx.check import check_file
 from autoshrink.models.weights import load_weights
 from autoshrink.search.lineage import Reoptimization
@@ -238,7 +238,7 @@ def _arrays() -> list[bytes]:
 def _npz(content: bytes, folder: Path) -> object:
     file = folder / "data.npz"
     file.write_bytes(content)
-    return read(str(file))
+    return read_arrays(file)
 
 
 def _parcels() -> list[bytes]:
@@ -299,9 +299,15 @@ def _about(content: bytes, folder: Path) -> object:
     for name in ("search.json", "reoptimization.json", "tracking.json", "picked.json", "hardware.json"):
         (folder / name).write_bytes(content)
     (folder / "target.yaml").write_bytes(_targets()[0])
-    store = Store(folder)
-    Cursor.open(folder), Reoptimization.of(store), store.picked()
-    return store.target()
+    store, refused = Store(folder), []
+    for reads in (lambda: Cursor.open(folder), lambda: Reoptimization.of(store), store.picked, store.target):
+        try:
+            reads()
+        except AutoshrinkError as error:
+            refused.append(error)
+    if len(refused) == 2:  # no content is right for all
+        raise refused[0]
+    return store
 
 
 SUBJECTS: dict[str, Subject] = {
@@ -314,7 +320,7 @@ SUBJECTS: dict[str, Subject] = {
     "tflite": Subject(lambda: list(_tflite_seeds()), mutate_tflite, _tflite),
     "safetensors": Subject(lambda: [save(_layer().state_dict())], mutate_bytes, _weights(".safetensors")),
     "pt": Subject(_saved, mutate_bytes, _weights(".pt")),
-    "npz": Subject(_arrays, mutate_bytes, _npz, (ValueError,)),
+    "npz": Subject(_arrays, mutate_bytes, _npz),
     "parcel": Subject(_parcels, mutate_bytes, _parcel),
     "records": Subject(_records, mutate_json_lines, _record),
     "notes": Subject(_notes, mutate_json_lines, _note),

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from autoshrink.backends.base import Backend, DeployedBackend, EmulatedBackend, listed
-from autoshrink.core import COSTS, Artifact, Hardware, Measurement, Metric, content_key
+from autoshrink.core import COSTS, Artifact, DeviceError, Hardware, Measurement, Metric, SpecError, content_key
 from autoshrink.devices.base import Device
 from autoshrink.devices.identity import check_identity
+from autoshrink.models.arrays import read_array
 
 if TYPE_CHECKING:
     from autoshrink.models.splits import Split
@@ -149,7 +150,9 @@ def measure(
         back = device.run(backend.adapter, request, files, timeout)
     try:
         answer = json.loads((back / "answer.json").read_text())
-        outputs = {name: np.load(back / f"{name}.npy", allow_pickle=False) for name in predict or {}}
+        outputs = {name: read_array(back / f"{name}.npy") for name in predict or {}}
+    except (OSError, ValueError, SpecError) as error:
+        raise DeviceError(f"{device.address} sent an answer that can't be read: {error}") from None
     finally:
         shutil.rmtree(back)
     check_identity(hardware, answer["device"])

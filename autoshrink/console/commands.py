@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.text import Text
 
 from autoshrink.console.live import LiveView
+from autoshrink.console.printing import plain_console
 from autoshrink.console.tables import measurement_table, print_front, short_conditions
 from autoshrink.core import (
     AutoshrinkError,
@@ -32,7 +34,7 @@ from autoshrink.search.store import Store, latest, store_root
 if TYPE_CHECKING:
     from autoshrink.service.run import Finished
 
-__all__ = ["apply", "demo", "front", "measure", "pick", "plain_console", "search", "write_json"]
+__all__ = ["apply", "demo", "front", "measure", "pick", "search", "write_json"]
 
 NO_FRONT = 3
 INTERRUPTED = 130
@@ -101,7 +103,8 @@ def search(
     if resume is None:
         kept = Store.create(root, target, name)
     limits = ", ".join(target.budget.to_words())
-    console.print(f"Search [bold]{kept.name}[/bold]: {target.model} on {target.hardware.name}{limits and ', '}{limits}")
+    about = f": {target.model} on {target.hardware.name}{limits and ', '}{limits}"
+    console.print(Text.assemble("Search ", (kept.name, "bold"), about))
     with LiveView(console) as view:
         finished = run(target, kept, address=address, watcher=view)
     write_json(finished.document, json)
@@ -141,7 +144,7 @@ def front(name: str | None, *, json: bool, plot: Path | None, report: list[Path]
     else:
         print_front(plain_console(), found, title=f"Front of {kept.name}", confirmed=document["confirmed"])
         tried = len(found.judged) - 1
-        plain_console().print(f"[dim]{tried} candidates finished of {target.search.candidates} wanted[/dim]")
+        plain_console().print(f"{tried} candidates finished of {target.search.candidates} wanted", style="dim")
     return 0 if found.members else NO_FRONT
 
 
@@ -188,7 +191,7 @@ def pick(
         about, by = document["hardware"], prefer if number is None else ""
         picked = register_model(kept.folder, target, found, candidate, folder, register, alias, about, by)
         console.print(f"Registered as version {picked.version} of {picked.model!r}; load it with", soft_wrap=True)
-        console.print(f"  {picked.line}", highlight=False, soft_wrap=True, markup=False)
+        console.print(f"  {picked.line}", highlight=False, soft_wrap=True)
     if to is not None or register is not None:
         kept.keep_pick(candidate.id)
     return 0
@@ -257,14 +260,6 @@ def write_json(document: object, path: Path | None) -> None:
         path.write_text(text + "\n", encoding="utf-8")
     except OSError as error:
         raise SpecError(f"--json {path}: can't be written: {error}") from None
-
-
-def plain_console(json: Path | None = None) -> Console:
-    """Open a console that leaves the standard output to a JSON document that goes there."""
-    console = Console(stderr=json is not None and str(json) == "-")
-    if not console.is_terminal:  # a file or a pipe is as wide as the table
-        console.width = 160
-    return console
 
 
 def _chosen(found: Front, number: int | None, prefer: str) -> Candidate:

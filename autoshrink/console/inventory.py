@@ -7,10 +7,11 @@ import time
 from importlib.metadata import PackageNotFoundError, version
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from autoshrink import __version__
+from autoshrink.console.printing import PlainConsole
 from autoshrink.core import (
     Document,
     Hardware,
@@ -42,15 +43,15 @@ def targets() -> int:
         limits = [f"{key} {show_quantity(value, 'B')}" for key, value in hardware.limits if value is not None]
         energy = "modelled" if hardware.energy else "none"
         missing = ready(hardware)
-        state = "[green]ready[/green]" if not missing else f"[yellow]{missing}[/yellow]"
+        state = Text(missing, style="yellow") if missing else Text("ready", style="green")
         table.add_row(name, hardware.name, hardware.backend, hardware.device, ", ".join(limits), energy, state)
-    Console().print(table)
+    PlainConsole().print(table)
     return 0
 
 
 def doctor() -> int:
     """Check packages, spaces, energy sensors and profiles; what is missing comes with the line that installs it."""
-    console = Console()
+    console = PlainConsole()
     console.print(f"autoshrink {__version__}")
     broken = 0
     for package in _PACKAGES:
@@ -58,7 +59,8 @@ def doctor() -> int:
             console.print(f"  {package} {version(package)}", highlight=False)
         except PackageNotFoundError:
             broken += 1
-            console.print(f"  [red]{package} is missing[/red]: pip install -c constraints.txt -e .")
+            missing = Text.assemble("  ", (f"{package} is missing", "red"), ": pip install -c constraints.txt -e .")
+            console.print(missing)
     console.print(f"techniques: {', '.join(kinds())}")
     for name in names("search_spaces"):
         check_space(Space.read(catalog_folder("search_spaces") / f"{name}.yaml"))
@@ -78,7 +80,7 @@ def _sensors(console: Console) -> None:
     else:
         console.print("no energy sensors: energy figures are modelled", highlight=False)
     for trouble in troubles:
-        console.print(f"  [yellow]{escape(trouble)}[/yellow]", highlight=False)
+        console.print(f"  {trouble}", style="yellow", highlight=False)
 
 
 def make_environment(kind: str) -> int:
@@ -98,7 +100,7 @@ def make_environment(kind: str) -> int:
     if kind not in known:
         about = "needs no environment of its own" if kind in runtimes else "is no backend"
         raise SpecError(f"--setup {kind}: it {about}; {nearest(kind, known)}")
-    console, begun = Console(soft_wrap=True, highlight=False), time.perf_counter()
+    console, begun = PlainConsole(soft_wrap=True, highlight=False), time.perf_counter()
     made = known[kind].make(lambda text: console.print(f"  {text}"))
     if made:
         console.print(f"{kind} is ready in {known[kind].folder} ({time.perf_counter() - begun:.0f} s)")

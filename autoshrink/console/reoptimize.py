@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from autoshrink.console.commands import INTERRUPTED, NO_FRONT, parse_option, plain_console, write_json
+from autoshrink.console.commands import INTERRUPTED, NO_FRONT, parse_option, write_json
 from autoshrink.console.live import LiveView
+from autoshrink.console.printing import PlainConsole, plain_console
 from autoshrink.console.tables import print_front, short_recipe, show_metric
 from autoshrink.core import COSTS, Candidate, Front, SpecError, Target
 from autoshrink.core.front import accuracy_of
@@ -73,10 +75,10 @@ def watch(
     for path in paths:
         Target.read(path)  # a mistake shows now, and not at three in the morning
     environment = {"AUTOSHRINK_WEBHOOK": check_webhook(webhook)} if webhook else {}
-    root, console = store_root(store).resolve(), Console(highlight=False, soft_wrap=True)
+    root, console = store_root(store).resolve(), PlainConsole(highlight=False, soft_wrap=True)
 
     def say(words: str) -> None:
-        console.print(f"{clock.strftime('%Y-%m-%d %H:%M:%S')} {words}", markup=False)
+        console.print(f"{clock.strftime('%Y-%m-%d %H:%M:%S')} {words}")
 
     if once:
         if not paths:
@@ -87,9 +89,10 @@ def watch(
 
 def _show(console: Console, done: Reoptimized) -> None:
     assert done.finished is not None
-    console.print(f"Search [bold]{done.finished.store.name}[/bold] goes on from {done.earlier.name}:")
+    name, before = done.finished.store.name, done.earlier.name
+    console.print(Text.assemble("Search ", (name, "bold"), f" goes on from {before}:"))
     for reason in done.document["reasons"]:
-        console.print(f"  {reason}", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"  {reason}", highlight=False, soft_wrap=True)
     front = done.finished.front
     if front.members:
         console.print(_side_by_side(done.before, front))

@@ -8,7 +8,8 @@ from pathlib import Path
 from rich.table import Table
 from rich.text import Text
 
-from autoshrink.console.commands import plain_console, write_json
+from autoshrink.console.commands import write_json
+from autoshrink.console.printing import plain_console
 from autoshrink.core import LayerSensitivity, Option, Sensitivity, SpecError, Target
 from autoshrink.search.store import store_root
 
@@ -34,7 +35,7 @@ def sensitivity(path: Path, *, store: str | None, json: Path | None, plot: Path 
     console = plain_console(json)
     title = f"Sensitivity of {target.model}"
     console.print(sensitivity_table(found, title))
-    console.print(f"[dim]{explanation(found)}[/dim]", highlight=False)
+    console.print(explanation(found), style="dim", highlight=False)
     write_json(json_module.loads(found.model_dump_json()), json)
     if plot is not None:
         from autoshrink.tracking.heat_map import plot_sensitivity

@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from autoshrink.core import COSTS, Candidate, Front, Metric, show_quantity
 from autoshrink.core.front import accuracy_of
@@ -21,7 +22,7 @@ def print_front(console: Console, front: Front, *, title: str, confirmed: bool) 
         console.print(front_table(front, title))
         footnotes(console, front, confirmed)
         return
-    console.print(f"[bold]{title}: no candidate meets the limits.[/bold]")
+    console.print(f"{title}: no candidate meets the limits.", style="bold")
     for line in front.shortfall():
         console.print(f"  {line}")
 
@@ -44,7 +45,7 @@ def front_table(front: Front, title: str) -> Table:
         recipe = "the original model" if candidate.id == 0 else short_recipe(candidate)
         if candidate.id == 0 and on_front:
             recipe += ", on the front itself"
-        cells = [f"{_cost_cell(candidate, baseline, name)}" for name in costs]
+        cells = [_cost_cell(candidate, baseline, name) for name in costs]
         style = "dim" if not on_front else None
         table.add_row(f"{candidate.id}{mark}", _accuracy(candidate), *cells, recipe, style=style)
     return table
@@ -56,7 +57,7 @@ def footnotes(console: Console, front: Front, confirmed: bool) -> None:
     notes = [f"accuracy of the artifact in its runtime, on {split}", "× against the original", "* knee point"]
     if any(metric.origin == "modelled" for member in front.members for metric in member.metrics.values()):
         notes.append("~ modelled, not measured")
-    console.print(f"[dim]{'; '.join(notes)}; hypervolume {front.hypervolume:.4f}[/dim]")
+    console.print(f"{'; '.join(notes)}; hypervolume {front.hypervolume:.4f}", style="dim")
 
 
 def measurement_table(metrics: Mapping[str, Metric], conditions: Mapping[str, Any], title: str) -> Table:
@@ -107,10 +108,10 @@ def _accuracy(candidate: Candidate) -> str:
     return "?" if score is None else f"{score:.2%}" if 0 <= score <= 1 else f"{score:.4g}"
 
 
-def _cost_cell(candidate: Candidate, baseline: Candidate, name: str) -> str:
+def _cost_cell(candidate: Candidate, baseline: Candidate, name: str) -> str | Text:
     metric, before = candidate.metrics.get(name), baseline.metrics.get(name)
     if metric is None:
         return "?"
     if candidate.id == 0 or before is None or metric.value <= 0:
         return show_metric(metric)
-    return f"{show_metric(metric)} [dim]{before.value / metric.value:.1f}×[/dim]"
+    return Text.assemble(show_metric(metric), " ", (f"{before.value / metric.value:.1f}×", "dim"))

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
-from autoshrink.console.commands import plain_console
+from autoshrink.console.printing import plain_console
 from autoshrink.core import SpecError
 
 __all__ = ["ui"]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from autoshrink.core.documents import Frozen
 
@@ -41,12 +41,22 @@ class Measurement(Frozen):
     conditions: dict[str, Any] = Field(default_factory=dict)
 
 
+def _file_name(text: str) -> str:
+    if text in ("", ".", "..") or any(letter in text for letter in "/\\\0"):
+        raise ValueError(f"must be the name of a file in a folder, not {text!r}")
+    return text
+
+
+FileName = Annotated[str, AfterValidator(_file_name)]
+"""Joined to a folder it leads nowhere else, wherever the record that names it came from."""
+
+
 class Artifact(Frozen):
     """The deployable files and how they were made; ``key`` is a hash of their content."""
 
-    key: str
+    key: FileName
     backend: str
-    files: tuple[str, ...]
+    files: tuple[FileName, ...]
     """File names inside the artifact's own folder, the one to load first."""
     size: int
     """Bytes of all files."""

@@ -73,6 +73,8 @@ class _Check:
         for index, item in enumerate(node.value):
             if isinstance(item, tuple):
                 key = (*path, item[0].value if isinstance(item[0].value, str) else "?")
+                if item[0].tag not in (f"{_PREFIX}str", f"{_PREFIX}merge"):
+                    raise self._fault(item[0], key, "a key must be text: put it in quotes")
                 parts += [(item[0], key), (item[1], key)]
             else:
                 parts.append((item, (*path, index)))
@@ -86,7 +88,7 @@ class _Check:
 
     def _check_scalar(self, node: yaml.ScalarNode, path: KeyPath) -> None:
         kind = node.tag.removeprefix(_PREFIX)
-        plain = self._loader.resolve(yaml.ScalarNode, node.value, (True, False))
+        plain = self._loader.resolve(yaml.ScalarNode, node.value, (True, False))  # type: ignore[no-untyped-call]
         if kind in ("timestamp", "value") and node.tag == plain:
             raise self._fault(node, path, f"{node.value!r} is no plain value in YAML: put it in quotes")
         if kind not in _SCALARS or (kind != "str" and node.tag != plain):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import io
+import shutil
 import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -12,8 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from autoshrink.core import DeviceError
+from autoshrink.core.archives import BadArchiveError
+from autoshrink.core.archives import unpack as unpack_archive
+
 __all__ = ["Parcel", "harness", "pack", "unpack"]
 
+_MOST = 1 << 33
+"""Bytes that a run may write."""
 _HARNESS = Path(__file__).with_name("harness")
 
 
@@ -43,11 +50,17 @@ def pack(adapter: Path, request: Mapping[str, Any], files: Mapping[str, Path], t
 
 
 def unpack(content: bytes, prefix: str) -> Path:
-    """Unpack what the harness wrote into a new folder."""
+    """Unpack what the harness wrote into a new folder.
+
+    Raises:
+        DeviceError: it is damaged, or nothing that a harness writes.
+    """
     folder = Path(tempfile.mkdtemp(prefix=prefix))
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        for name in archive.namelist():
-            (folder / Path(name).name).write_bytes(archive.read(name))
+    try:
+        unpack_archive(io.BytesIO(content), folder, _MOST, flat=True)
+    except BadArchiveError as error:
+        shutil.rmtree(folder)
+        raise DeviceError(f"what the device sent back {error}") from None
     return folder
 
 

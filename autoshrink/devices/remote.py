@@ -67,7 +67,7 @@ class Remote(Device):
         """Send what is not there yet, run the harness, fetch the answer; see `Device.run`."""
         parcel = pack(adapter, request, files, timeout)
         with self._connected() as talk:
-            for key in talk.ask({"do": "have", "keys": sorted(parcel.contents)})["missing"]:
+            for key in set(talk.ask({"do": "have", "keys": sorted(parcel.contents)})["missing"]):
                 content = parcel.contents[key]
                 talk.say({"do": "put", "key": key, "size": len(content)}, content)
             ended = talk.ask({"do": "run", **parcel.message})
@@ -114,13 +114,17 @@ class Remote(Device):
                 talk = _Talk(process.stdin, process.stdout)
                 talk.send(harness()[0])
                 yield talk
-            except (BrokenPipeError, EOFError, ValueError):
+            except (BrokenPipeError, EOFError, ValueError, LookupError, TypeError):  # gone, or talking nonsense
                 _end(process)
                 errors.seek(0)
                 said = errors.read().decode(errors="replace").strip().splitlines()
                 raise DeviceError(f"{self.address}: {self._lost(process.returncode, said)}") from None
             finally:
                 _end(process)
+
+
+_LONGEST, _MOST = 1 << 26, 1 << 32
+"""Bytes of an answer, and of what a run wrote, packed."""
 
 
 class _Talk:
@@ -139,13 +143,15 @@ class _Talk:
 
     def ask(self, message: Mapping[str, Any]) -> dict[str, Any]:
         self.say(message)
-        line = self._back.readline()
+        line = self._back.readline(_LONGEST)
         if not line.endswith(b"\n"):
             raise EOFError
         answer: dict[str, Any] = json.loads(line)
         return answer
 
     def read(self, size: int) -> bytes:
+        if not 0 <= size <= _MOST:
+            raise ValueError
         content = self._back.read(size)
         if len(content) < size:
             raise EOFError

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from autoshrink.core import Source, SpecError
+from autoshrink.core.archives import BROKEN, BadArchiveError, check_members
 
 __all__ = ["load_weights"]
 
@@ -55,19 +56,30 @@ def _read(path: Path, source: Source) -> Mapping[str, Tensor]:
 
 
 def _read_pt(path: Path, source: Source) -> Mapping[str, Tensor]:
-    if not zipfile.is_zipfile(path):  # what torch.save has written since 1.6
-        raise source.error(_KEY, f"{path.name} is not a file that torch.save wrote")
+    try:
+        with zipfile.ZipFile(path) as archive:  # what torch.save has written since 1.6; it packs nothing
+            check_members(archive, path.stat().st_size)
+    except BadArchiveError as error:
+        raise source.error(_KEY, f"{path.name} is not a readable .pt file: it {error}") from None
+    except BROKEN:
+        raise source.error(_KEY, f"{path.name} is not a file that torch.save wrote, or is damaged") from None
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise _pickled(path, source) from None
-    except (RuntimeError, OSError) as error:
-        raise source.error(_KEY, f"{path.name} is not a readable .pt file: {str(error).splitlines()[0]}") from None
+    except (*BROKEN, LookupError, TypeError, AttributeError, ArithmeticError, AssertionError, MemoryError) as error:
+        reason = f"{str(error).strip() or type(error).__name__}".splitlines()[0]
+        raise source.error(_KEY, f"{path.name} is not a readable .pt file: {reason}") from None
     if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
         content = content["state_dict"]
-    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
+    if not isinstance(content, Mapping) or not all(_is_weight(name, value) for name, value in content.items()):
         raise source.error(_KEY, f"{path.name} holds no state dict, a mapping of names to tensors")
     return content
+
+
+def _is_weight(name: object, value: object) -> bool:
+    plain = isinstance(value, Tensor) and value.layout is torch.strided and value.device.type == "cpu"
+    return isinstance(name, str) and plain and not value.is_quantized  # type: ignore[attr-defined]
 
 
 def _pickled(path: Path, source: Source) -> SpecError:

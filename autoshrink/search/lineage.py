@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from autoshrink.backends.changes import Change, changes, exports_alike
-from autoshrink.core import Candidate, Target
+from autoshrink.core import AutoshrinkError, Candidate, Target
 from autoshrink.core.documents import Frozen
 from autoshrink.core.recipe import Scalar
 from autoshrink.search.cache import Cache
@@ -45,7 +45,7 @@ class Reoptimization(Frozen):
         try:
             kept = store.read_json(_FILE)
             return cls.model_validate(kept) if kept is not None else None
-        except (ValidationError, ValueError):
+        except (ValidationError, AutoshrinkError):
             return None  # damaged: the search counts for itself
 
     def keep(self, store: Store) -> Reoptimization:
@@ -69,7 +69,7 @@ class Known:
 
 def model_of(store: Store) -> str | None:
     """Give the key of a search's model and data; None where it was not noted down."""
-    kept = store.read_json("workload.json")
+    kept = store.read_json("workload.json", key=str)
     return kept["key"] if kept is not None else None
 
 

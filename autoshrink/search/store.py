@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from autoshrink.core import Artifact, AutoshrinkError, Candidate, Source, SpecError, Target, nearest
 from autoshrink.core.documents import read_yaml
+from autoshrink.models.arrays import read_array
 
 __all__ = ["DEFAULT_ROOT", "Store", "latest", "store_root"]
 
@@ -109,7 +110,7 @@ class Store:
         """
         name = name or latest(root)
         store = cls(root / name)
-        if not (store.folder / "search.json").is_file():
+        if Path(name).name != name or not (store.folder / "search.json").is_file():
             known = sorted(path.parent.name for path in root.glob("*/search.json"))
             hint = nearest(name, known) if known else "there is none yet"
             raise SpecError(f"no search {name!r} in {root}/; {hint}")
@@ -123,7 +124,7 @@ class Store:
     def target(self) -> Target:
         """Read the target as it was when the search began; its paths still start from its original folder."""
         data, _ = read_yaml(self.folder / "target.yaml")
-        about = self.read_json("search.json")
+        about = self.read_json("search.json", file=str, folder=str)
         return Target.parse(data, Source(about["file"], folder=Path(about["folder"])))
 
     @contextmanager
@@ -237,10 +238,9 @@ class Store:
     def answers(self, key: str) -> np.ndarray | None:
         """Read what an artifact answered on the test split; None where that was never asked, or is damaged."""
         try:
-            found: np.ndarray = np.load(self._answers / f"{key}.npy", allow_pickle=False)
-        except (OSError, ValueError, EOFError):
+            return read_array(self._answers / f"{key}.npy")
+        except SpecError:
             return None
-        return found
 
     def keep_pick(self, number: int) -> None:
         """Keep which candidate was taken last."""
@@ -248,7 +248,7 @@ class Store:
 
     def picked(self) -> int | None:
         """Read which candidate was taken last; None when none was."""
-        kept = self.read_json("picked.json")
+        kept = self.read_json("picked.json", candidate=int)
         return None if kept is None else int(kept["candidate"])
 
     def write(self, name: str, text: str) -> Path:
@@ -266,10 +266,27 @@ class Store:
         """Write a small JSON file in one step."""
         return self.write(name, json.dumps(data, indent=1, ensure_ascii=False) + "\n")
 
-    def read_json(self, name: str) -> Any:
-        """Read a JSON file; None when there is none."""
+    def read_json(self, name: str, **needed: type) -> Any:
+        """Read a JSON file; None when there is none.
+
+        Args:
+            name: the file.
+            needed: keys that it must have, with the type of their values.
+
+        Raises:
+            AutoshrinkError: it is damaged.
+        """
         path = self.folder / name
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+        if not path.is_file():
+            return None
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+        except (ValueError, RecursionError) as error:
+            raise AutoshrinkError(f"{path}: damaged: {error}") from None
+        lacking = [key for key, kind in needed.items() if not isinstance(data, dict) or type(data.get(key)) is not kind]
+        if lacking:
+            raise AutoshrinkError(f"{path}: damaged: it does not say {' and '.join(lacking)}")
+        return data
 
     def _drop_torn_line(self, descriptor: int) -> int:
         end = self._candidates.read_bytes().rfind(b"\n") + 1

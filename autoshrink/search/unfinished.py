@@ -7,11 +7,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from autoshrink.core.recipe import Scalar
 
 __all__ = ["Unfinished"]
 
 Params = dict[str, Scalar]
+_ENTRY: TypeAdapter[tuple[str] | tuple[str, Params]] = TypeAdapter(tuple[str] | tuple[str, Params])
 
 
 class Unfinished:
@@ -51,10 +54,10 @@ def _line(entry: list[Any]) -> str:
 
 def _read(path: Path) -> Iterator[Params]:
     begun: dict[str, list[Params]] = {}
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
-            key, *params = json.loads(line)
-        except ValueError:
+            key, *params = _ENTRY.validate_json(line)
+        except ValidationError:
             break  # its writer was killed in the middle of it
         if params:
             begun.setdefault(key, []).append(params[0])

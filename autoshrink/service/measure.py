@@ -24,7 +24,7 @@ def measure_file(model: Path, hardware: Hardware) -> tuple[Measurement, dict[str
         The measurement, and the fingerprint of the device that it was taken on.
 
     Raises:
-        SpecError: there is no such file, or the runtime can't run it.
+        SpecError: there is no such file, it is not what it says, or the runtime can't run it.
         BackendUnavailable: the runtime is not installed.
         DeviceError: the device did not do what it was asked to.
     """
@@ -33,6 +33,10 @@ def measure_file(model: Path, hardware: Hardware) -> tuple[Measurement, dict[str
     for file in files:
         if not file.is_file():
             raise SpecError(f"{file}: no such file")
+    if model.suffix == ".onnx":
+        from autoshrink.models.onnx.check import check_file
+
+        files += check_file(model)
     place = place_of(hardware)
     runtime.require(hardware)
     content = b"".join(file.read_bytes() for file in files)

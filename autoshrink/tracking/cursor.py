@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from pydantic import BaseModel, Field, PrivateAttr, ValidationError
+from pydantic import BaseModel, Field, PrivateAttr, TypeAdapter, ValidationError
 
 __all__ = ["Cursor", "Entry"]
 
@@ -32,6 +32,9 @@ class Entry:
     """Key of the tags that have arrived."""
     model: str | None = None
     """The MLflow model, once its files have arrived."""
+
+
+_NOTE = TypeAdapter(tuple[str | None, int, Entry])
 
 
 class Cursor(BaseModel):
@@ -90,9 +93,8 @@ class Cursor(BaseModel):
 
 
 def _notes(path: Path) -> Iterator[tuple[str | None, int, Entry]]:
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else ():
         try:
-            parent, number, entry = json.loads(line)
-        except ValueError:
-            continue
-        yield parent, number, Entry(**entry)
+            yield _NOTE.validate_json(line)
+        except ValidationError:
+            continue  # torn, or damaged

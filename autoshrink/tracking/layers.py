@@ -44,9 +44,9 @@ def layers_of(artifact: Artifact, folder: Path) -> dict[str, Any]:
 
 
 def _onnx_layers(file: Path) -> Iterator[dict[str, Any]]:
-    import onnx
+    from autoshrink.models.onnx.check import load_model
 
-    graph = onnx.load(file).graph
+    graph = load_model(file).graph
     constants = {tensor.name: tensor for tensor in graph.initializer}
     makers = {name: node for node in graph.node for name in node.output}
     for node in graph.node:

@@ -91,12 +91,13 @@ def _write(
     place: Path, model: Any, run: str, candidate: Candidate, folder: Path, hardware: Hardware, example: Example | None
 ) -> None:
     import mlflow
-    import onnx
     from mlflow.models import Model
+
+    from autoshrink.models.onnx.check import load_model
 
     assert candidate.artifact is not None
     files = [folder / name for name in candidate.artifact.files]
-    graph = onnx.load(files[0])
+    graph = load_model(files[0])
     signature = _signature(graph)
     mlflow.onnx.save_model(
         graph,

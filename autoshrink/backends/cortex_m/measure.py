@@ -21,6 +21,7 @@ from autoshrink.backends.cortex_m.toolchain import build
 from autoshrink.backends.cortex_m.vela import compile_for_npu, npu_measurement
 from autoshrink.backends.cortex_m.write_tflite import without_int4, write_tflite
 from autoshrink.core import Artifact, Hardware, Measurement
+from autoshrink.models.arrays import read_arrays
 
 __all__ = ["measure_artifact"]
 
@@ -69,8 +70,7 @@ def measure_artifact(
 
 
 def _inputs(path: Path, artifact: Artifact) -> list[np.ndarray]:
-    with np.load(path, allow_pickle=False) as file:
-        arrays = [file[name] for name in file.files]
+    arrays = list(read_arrays(path).values())
     ports = input_ports(artifact)
     return arrays if ports is None else [port.to_file(array) for port, array in zip(ports, arrays, strict=True)]
 

@@ -18,6 +18,7 @@ import numpy as np
 from autoshrink.backends.cortex_m.graph import Graph, Tensor
 from autoshrink.backends.cortex_m.read_tflite import read_tflite
 from autoshrink.core import BackendUnavailable, DeviceError, Refusal
+from autoshrink.models.arrays import read_arrays
 
 __all__ = ["Answers", "ask", "dequantize", "quantize", "require_oracle"]
 
@@ -88,8 +89,7 @@ def ask(model: bytes, inputs: Sequence[np.ndarray], timeout: float = _TIMEOUT) -
         (folder / "model.tflite").write_bytes(model)
         np.savez(folder / "inputs.npz", *arrays)
         _run(folder, timeout)
-        with np.load(folder / "outputs.npz", allow_pickle=False) as file:
-            found = file["output"]
+        found = read_arrays(folder / "outputs.npz")["output"]
         arena = int((folder / "arena.txt").read_text())
     output = graph.tensors[graph.outputs[0]]
     integers = found.reshape(len(found), *output.shape[1:])

@@ -15,6 +15,7 @@ import torch
 from autoshrink.core import DeviceError, Refusal
 from autoshrink.devices.environment import without_python_settings
 from autoshrink.models.agreement import check_agreement, one_by_one, without_fast_paths
+from autoshrink.models.arrays import read_array
 from autoshrink.models.exporting import TRACING_ERRORS, Positional, first_line, input_names, quiet
 from autoshrink.models.onnx.sessions import open_session
 from autoshrink.models.ranges import calibration_examples
@@ -67,7 +68,7 @@ def convert(
         (work / "wanted.json").write_text(json.dumps(wanted))
         report = _translate(work, python)
         if "answers" in report:
-            check_agreement(model, batches, np.load(work / "answers.npy", allow_pickle=False)[:, None])
+            check_agreement(model, batches, read_array(work / "answers.npy")[:, None])
         if "refused" in report:
             raise Refusal(report["refused"])
         for name in ("model-symbol.json", "model-0000.params"):

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from google.protobuf.message import DecodeError
 from onnx import numpy_helper
 
-from autoshrink.core import Refusal
+from autoshrink.models.onnx.check import check_file, load_model
 from autoshrink.models.onnx.sessions import open_session
 
 __all__ = ["read_weights"]
@@ -22,12 +21,11 @@ def read_weights(path: Path) -> list[np.ndarray]:
     What is stored small, as integers with scales, blocks or a codebook, is unpacked by the runtime itself.
 
     Raises:
-        Refusal: it is no ONNX file, or the runtime does not take it.
+        SpecError: it is no ONNX file, or is damaged.
+        Refusal: the runtime does not take it.
     """
-    try:
-        model = onnx.load(path)
-    except DecodeError as error:
-        raise Refusal(f"{path.name} is no ONNX file: {error}") from None
+    check_file(path)
+    model = load_model(path)
     graph = model.graph
     known = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     unpacking: list[onnx.NodeProto] = []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -38,14 +40,17 @@ def invent(inputs: list[dict[str, Any]]) -> Arrays:
     """Make one example of normal numbers, or of zeros for integers, where there is no data.
 
     Raises:
-        ValueError: a dimension other than the first is free.
+        ValueError: a dimension other than the first is free, or the memory is not enough for an input.
     """
+    room = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     generator = np.random.default_rng(0)
     arrays = {}
     for spec in inputs:
         shape = [size or 1 for size in spec["shape"][:1]] + [*spec["shape"][1:]]
         if not all(isinstance(size, int) and size > 0 for size in shape):
             raise ValueError(f"the input {spec['name']} has the free shape {spec['shape']}: it needs an example")
+        if 8 * math.prod(shape) > room:
+            raise ValueError(f"the input {spec['name']} of shape {spec['shape']} is larger than this machine's memory")
         floats = np.issubdtype(np.dtype(spec["dtype"]), np.floating)
         arrays[str(spec["name"])] = generator.standard_normal(shape) if floats else np.zeros(shape)
     return arrays

@@ -161,7 +161,7 @@ def _external(tensor: onnx.TensorProto, size: int, path: Path) -> Path:
     plain = PurePosixPath(location).name == location == PureWindowsPath(location).name
     if not plain or location in ("", ".", "..") or "\0" in location:
         raise SpecError(f"{path}: {what} has its data in {location!r}; only a file beside the model is read")
-    file = path.parent / location
+    file = path.parent / str(location)
     if file.is_symlink():
         raise SpecError(f"{path}: {what} has its data in {location!r}, which is a link: only a file itself is read")
     if not file.is_file():
