@@ -6,8 +6,8 @@ Each subject is read in a process of its own: target files, profiles, spaces, re
 files, weights, arrays, what devices send back, and the files of a search; the last two run hostile models in the
 runtimes themselves, as `autoshrink measure` does. Cases are valid files that were changed at random. Where atheris is
 installed it chooses which of them to change further, by the code of autoshrink that they reached. A *finding* is an
-exception that is not one of autoshrink's own errors, a case that takes over 5 s (60 s in a runtime), an allocation far
-over what a reader needs, or the death of the process; alike ones count once.
+exception that is not one of autoshrink's own errors, a case that takes over 5 s of processor time (90 s in a runtime),
+an allocation far over what a reader needs, or the death of the process; alike ones count once.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ from types import FrameType
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-PATIENCE, SLOW_PATIENCE = 5, 90
-"""Seconds that a case may take; in a process of its own, with its start."""
+PATIENCE, LONGEST = 5, 90
+"""Seconds of processor time that a case may take here, and of time in all, that in a runtime's own process with it."""
 ROOM = 4 << 30
 """Bytes that a reader may take beyond what was loaded before it."""
 SHOWN = 12
@@ -69,7 +69,8 @@ class Trial:
         self.end = time.monotonic() + seconds
         self.current = report.with_suffix(".case")
         self._written = 0.0
-        signal.signal(signal.SIGALRM, _hang)
+        for number in (signal.SIGVTALRM, signal.SIGALRM):
+            signal.signal(number, _hang)
 
     def over(self) -> bool:
         """Whether the time is up."""
@@ -79,7 +80,8 @@ class Trial:
         """Try one."""
         self.current.write_bytes(content)  # what killed the process, if it dies of it
         folder = Path(tempfile.mkdtemp(prefix="autoshrink-fuzz-"))
-        signal.alarm(SLOW_PATIENCE if self.subject.slow else PATIENCE)
+        signal.setitimer(signal.ITIMER_VIRTUAL, PATIENCE)
+        signal.alarm(LONGEST)
         try:
             self.subject.read(content, folder)
         except self.clean as error:
@@ -89,6 +91,7 @@ class Trial:
         except (Exception, HangError) as error:  # whatever it is, it is a finding
             self._find(type(error).__name__, error, content)
         finally:
+            signal.setitimer(signal.ITIMER_VIRTUAL, 0)
             signal.alarm(0)
             shutil.rmtree(folder, ignore_errors=True)
         self.tried.cases += 1

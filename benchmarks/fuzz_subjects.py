@@ -8,7 +8,6 @@ import json
 import random
 import shutil
 import sys
-import tempfile
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -263,7 +262,7 @@ def _records() -> list[bytes]:
     metric = {"value": 1e-5, "unit": "s", "low": 1e-5, "high": 1.1e-5, "origin": "measured"}
     one = {
         "id": 1, "recipe": steps, "outcome": "measured", "reason": "", "accuracy": {"validation": 0.9, "test": None},
-        "artifact": {"key": "k1", "backend": "onnxruntime", "files": ["model.onnx"], "size": 3, "structure": "", "notes": {}},
+        "artifact": {"key": "k1", "backend": "onnxruntime", "files": ["model.onnx"], "size": 3, "notes": {}},
         "measurement": {"metrics": {"latency": metric}, "conditions": {"threads": 1}}, "facts": {"macs": 3.0},
         "seconds": {"train": 0.1},
     }  # fmt: skip

@@ -12,7 +12,7 @@ from autoshrink.core import SpecError, nearest
 
 __all__ = ["backend", "kinds"]
 
-_NOT_BACKENDS = {"base", "measuring", "readiness", "registry"}
+_NOT_BACKENDS = {"base", "changes", "measuring", "readiness", "registry"}
 
 
 @functools.cache

@@ -16,7 +16,7 @@ from autoshrink.core.yaml_limits import check_nodes
 
 __all__ = ["Document", "Frozen", "KeyPath", "Line", "Name", "Source", "read_yaml"]
 
-_MOST_BYTES = 256 * 1024
+_MOST_BYTES = 64 * 1024
 _MOST_PROBLEMS = 20
 
 

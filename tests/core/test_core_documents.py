@@ -269,8 +269,8 @@ def test_a_few_aliases_and_a_merged_key_are_welcome(tmp_path):
 
 
 def test_a_file_that_is_no_file_of_a_user_s_is_not_read_to_its_end(tmp_path):
-    [problem] = problems_of("# " + "x" * 300_000, tmp_path)
-    assert problem == "job.yaml: is larger than the 256 KiB that a file of this kind may have"
+    [problem] = problems_of("# " + "x" * 70_000, tmp_path)
+    assert problem == "job.yaml: is larger than the 64 KiB that a file of this kind may have"
     with pytest.raises(SpecError, match="is larger than"):
         Target.read(Path("/dev/zero"))
 
