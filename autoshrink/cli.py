@@ -290,11 +290,9 @@ def _reported() -> Iterator[None]:
     try:
         yield
     except AutoshrinkError as error:
-        from rich.text import Text
+        from autoshrink.console.printing import print_error
 
-        from autoshrink.console.printing import PlainConsole
-
-        PlainConsole(stderr=True, soft_wrap=True).print(Text("error: ", style="bold red") + Text(str(error), style=""))
+        print_error(str(error))
         raise typer.Exit(error.exit_code) from None
     except KeyboardInterrupt:
         typer.echo("interrupted", err=True)

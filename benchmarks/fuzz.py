@@ -38,6 +38,14 @@ PATIENCE, LONGEST = 5, 90
 ROOM = 4 << 30
 """Bytes that a reader may take beyond what was loaded before it."""
 SHOWN = 12
+GUIDES = ["autoshrink.core", "autoshrink.models.onnx.check", "autoshrink.models.arrays", "autoshrink.models.weights"]
+GUIDES += [
+    "autoshrink.backends.cortex_m",
+    "autoshrink.devices.parcel",
+    "autoshrink.search",
+    "autoshrink.tracking.cursor",
+]
+"""The code that atheris watches."""
 
 
 class HangError(BaseException):
@@ -175,7 +183,7 @@ def child(name: str, seconds: float, seed: int, report: Path, plain: bool) -> No
     else:
         import atheris
 
-        with atheris.instrument_imports(include=["autoshrink"]):
+        with atheris.instrument_imports(include=GUIDES):
             trial = Trial(name, seconds, report)
     trial.subject.seeds()
     if not trial.subject.slow:

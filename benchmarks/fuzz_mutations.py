@@ -20,7 +20,8 @@ Random = random.Random
 _NUMBERS = (0, 1, -1, 2, 127, 128, 255, 2**15, 2**31 - 1, -(2**31), 2**32, 2**40, 2**62, 2**63 - 1, -(2**63))
 _VALUES: tuple[Any, ...] = (
     None, True, False, "", " ", "~", "[red]", "[/]", "{}", "../../etc/passwd", "/dev/zero", "a/b\0c", "\x1b[31mx",
-    "a\nb", "\ud7ff\uffff", "é" * 300, "x" * 5000, "8 ms", "1e999 s", "-1 B", "NaN", float("nan"), float("inf"), -float("inf"),
+    "a\nb", "\ud7ff\uffff", "é" * 300, "x" * 5000, "8 ms", "1e999 s", "-1 B", "NaN", float("nan"), float("inf"),
+    -float("inf"),
     1e308, 10**400, -(10**30), 0.1, [], [[]], {}, [{}], {"low": 1, "high": 2}, {"low": 1e308, "high": -1e308},
     {"low": 0, "high": 10**400}, {"low": 1, "high": 5, "step": 1e-300}, {"low": float("nan"), "high": 1},
     list(range(500)), {"kind": []}, {1: 2}, {None: None}, {(): 1}, {"a.b": {"c[0]": "d"}},
@@ -28,10 +29,11 @@ _VALUES: tuple[Any, ...] = (
 )  # fmt: skip
 _SNIPPETS = (
     "\t", "a: &a [x, *a]\n", "? [1, 2]\n: 3\n", "<<: *a\n", "!!python/object/apply:os.system [id]\n", "!!binary x\n",
-    "---\n", "...\n", "%YAML 9.9\n", "!!timestamp 9999-99-99\n", "2001-99-99", "0x", "1_000_", "1:60:99", "0b", "190:20:30.15e",
-    "&a ", "*a ", "- " * 400, "[" * 3000, "{a: " * 2000, "\0", "\ufeff", "\x85", "\u2028", "|\n", ">-9\n", "'", '"\\x1b"',
-    '"\\ud800"', "!!set {a, b}\n", "!!omap [a: 1]\n", "!!pairs [a]\n", "!!float x", "!!int ''", "!!null x", "!!bool maybe", "=",
-    "<<: [1]\n", "<<: {low: 1}\n",
+    "---\n", "...\n", "%YAML 9.9\n", "!!timestamp 9999-99-99\n", "2001-99-99", "0x", "1_000_", "1:60:99", "0b",
+    "190:20:30.15e",
+    "&a ", "*a ", "- " * 400, "[" * 3000, "{a: " * 2000, "\0", "\ufeff", "\x85", "\u2028", "|\n", ">-9\n", "'",
+    '"\\x1b"', '"\\ud800"', "!!set {a, b}\n", "!!omap [a: 1]\n", "!!pairs [a]\n", "!!float x", "!!int ''", "!!null x",
+    "!!bool maybe", "=", "<<: [1]\n", "<<: {low: 1}\n",
 )  # fmt: skip
 _BOMB = (
     "a: &a [x, x, x, x, x, x, x, x, x]\n"

@@ -288,10 +288,11 @@ def _note(content: bytes, folder: Path) -> object:
 
 
 def _abouts() -> list[bytes]:
-    about = {"name": "mine-1", "target": "mine", "file": "mine.yaml", "folder": "/tmp"}
+    """Give one content that is right for all the small files of a search."""
     begun = {"earlier": "mine-1", "place": "k", "seconds": 1.5, "reasons": ["x"], "changes": [], "fresh": False}
+    about = {"name": "mine-1", "target": "mine", "file": "mine.yaml", "folder": "/tmp", "candidate": 3, "key": "k"}
     cursor = {"uri": None, "search": "x", "experiment": None, "parent": None, "runs": {"1": {"run": "r", "at": 3}}}
-    return [json.dumps(one).encode() for one in (about, begun, cursor, {"candidate": 3}, {"key": "k"})]
+    return [json.dumps(one).encode() for one in ({**about, **cursor}, {**about, **begun})]
 
 
 def _about(content: bytes, folder: Path) -> object:
@@ -304,7 +305,7 @@ def _about(content: bytes, folder: Path) -> object:
             reads()
         except AutoshrinkError as error:
             refused.append(error)
-    if len(refused) == 2:  # no content is right for all
+    if refused:
         raise refused[0]
     return store
 

@@ -32,7 +32,7 @@ class Images(Dataset):
     """Images by the name of the model's input, with labels."""
 
     def __init__(self, path: str, name: str) -> None:
-        with np.load(path) as file:
+        with np.load(path, allow_pickle=False) as file:
             self.images, self.labels = torch.from_numpy(file["images"]), torch.from_numpy(file["labels"])
         self.name = name
 

@@ -10,7 +10,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.text import Text
 
-__all__ = ["PlainConsole", "plain_console"]
+__all__ = ["PlainConsole", "plain_console", "print_error"]
 
 _WIDTH = 160
 _SHOWN = {
@@ -47,3 +47,8 @@ def plain_console(json: Path | None = None, **settings: Any) -> PlainConsole:
     if not console.is_terminal:  # a file or a pipe is as wide as the table
         console.width = _WIDTH
     return console
+
+
+def print_error(message: str) -> None:
+    """Print what the user got wrong, or what is not there, to the standard error."""
+    PlainConsole(stderr=True, soft_wrap=True).print(Text("error: ", style="bold red") + Text(message, style=""))
