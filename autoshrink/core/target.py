@@ -114,7 +114,8 @@ class Target(Document):
     def name(self) -> str:
         """The file's name without its ending, or the folder's when the file is called ``target.yaml``."""
         stem = Path(self.source.name).stem
-        return self.source.folder.name if stem == "target" else stem
+        name = self.source.folder.name if stem == "target" else stem
+        return "".join(letter if letter.isprintable() else "-" for letter in name)
 
     @property
     def metrics(self) -> tuple[str, ...]:

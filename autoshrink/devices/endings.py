@@ -35,7 +35,7 @@ def check_ending(ended: Mapping[str, Any], place: str, python: str, timeout: flo
     if code is None:
         raise DeviceError(f"{place} did not end within {timeout:.0f} s: {stage}")
     whose, _, step = stage.partition(": ")
-    reason = f"the process died of {signal.Signals(-code).name}" if code < 0 else _last_error(log)
+    reason = f"the process died of {_signal(-code)}" if code < 0 else _last_error(log)
     if whose == "artifact":
         memory = ", perhaps because the memory was not enough" if code == -signal.SIGKILL else ""
         raise ArtifactFailed(f"the runtime failed on the artifact ({step}): {reason}{memory}")
@@ -43,6 +43,10 @@ def check_ending(ended: Mapping[str, Any], place: str, python: str, timeout: flo
         raise BackendUnavailable(f"{python} can't {step}: {reason}")
     lines = "\n".join(log.strip().splitlines()[-5:])
     raise DeviceError(f"{place} failed ({stage}): {reason}" + (f"\n{lines}" if code < 0 and lines else ""))
+
+
+def _signal(number: int) -> str:
+    return signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
 
 
 def _last_error(log: str) -> str:

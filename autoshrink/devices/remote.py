@@ -70,21 +70,20 @@ class Remote(Device):
             for key in set(talk.ask({"do": "have", "keys": sorted(parcel.contents)})["missing"]):
                 content = parcel.contents[key]
                 talk.say({"do": "put", "key": key, "size": len(content)}, content)
-            ended = talk.ask({"do": "run", **parcel.message})
-            content = talk.read(ended["size"])
+            ended, content = talk.run(parcel.message)
         check_ending(ended, self.address, f"Python on {self._host}", timeout)
         return unpack(content, "autoshrink-remote-")
 
     def fingerprint(self) -> dict[str, str]:
         """Describe the machine there."""
         with self._connected() as talk:
-            found: dict[str, str] = talk.ask({"do": "facts"})["facts"]
+            found: dict[str, str] = dict(talk.ask({"do": "facts"})["facts"])
         return found
 
     def versions(self, packages: Iterable[str]) -> dict[str, str]:
         """Give the versions of packages there."""
         with self._connected() as talk:
-            found: dict[str, str] = talk.ask({"do": "versions", "packages": list(packages)})["versions"]
+            found: dict[str, str] = dict(talk.ask({"do": "versions", "packages": list(packages)})["versions"])
         return found
 
     @staticmethod
@@ -114,7 +113,14 @@ class Remote(Device):
                 talk = _Talk(process.stdin, process.stdout)
                 talk.send(harness()[0])
                 yield talk
-            except (BrokenPipeError, EOFError, ValueError, LookupError, TypeError):  # gone, or talking nonsense
+            except (
+                BrokenPipeError,
+                EOFError,
+                ValueError,
+                LookupError,
+                TypeError,
+                RecursionError,
+            ):  # gone, or talking nonsense
                 _end(process)
                 errors.seek(0)
                 said = errors.read().decode(errors="replace").strip().splitlines()
@@ -123,6 +129,7 @@ class Remote(Device):
                 _end(process)
 
 
+_SIGNALS = 64
 _LONGEST, _MOST = 1 << 26, 1 << 32
 """Bytes of an answer, and of what a run wrote, packed."""
 
@@ -148,6 +155,16 @@ class _Talk:
             raise EOFError
         answer: dict[str, Any] = json.loads(line)
         return answer
+
+    def run(self, message: Mapping[str, Any]) -> tuple[dict[str, Any], bytes]:
+        """Ask for a run; the answer has a code, a stage, a log and what was written."""
+        ended = self.ask({"do": "run", **message})
+        code = ended["code"]
+        if not (code is None or code in range(-_SIGNALS, 256)) or {type(ended[name]) for name in ("stage", "log")} != {
+            str
+        }:
+            raise ValueError
+        return ended, self.read(ended["size"])
 
     def read(self, size: int) -> bytes:
         if not 0 <= size <= _MOST:

@@ -264,7 +264,7 @@ class Store:
 
     def write_json(self, name: str, data: object) -> Path:
         """Write a small JSON file in one step."""
-        return self.write(name, json.dumps(data, indent=1, ensure_ascii=False) + "\n")
+        return self.write(name, json.dumps(data, indent=1) + "\n")
 
     def read_json(self, name: str, **needed: type) -> Any:
         """Read a JSON file; None when there is none.

@@ -248,6 +248,30 @@ def test_nothing_is_unpickled(project, tmp_path: Path, whole_model: bool) -> Non
     assert not trap.exists()
 
 
+def test_a_pt_file_that_is_packed_is_not_unpacked(project, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "w.pt", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("w/data.pkl", bytes(50_000_000))
+    with pytest.raises(
+        SpecError, match=r"w.pt is not a readable .pt file: it would be 50000000 bytes when it is unpack"
+    ):
+        load_workload(project(weights="w.pt"))
+
+
+@pytest.mark.parametrize("length", [2**63, 2**40, 90_000_000, 100])
+def test_a_safetensors_header_of_absurd_length_is_refused(project, tmp_path: Path, length: int) -> None:
+    (tmp_path / "w.safetensors").write_bytes(length.to_bytes(8, "little") + b"{}")
+    with pytest.raises(SpecError, match=r"w.safetensors is not a readable safetensors file"):
+        load_workload(project(weights="w.safetensors"))
+
+
+@pytest.mark.parametrize("shape", ["[1099511627776,1099511627776]", "[-3,6]", "[4611686018427387904,16]"])
+def test_a_safetensors_tensor_of_absurd_shape_is_refused(project, tmp_path: Path, shape: str) -> None:
+    header = f'{{"weight":{{"dtype":"F32","shape":{shape},"data_offsets":[0,72]}}}}'.encode()
+    (tmp_path / "w.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(72))
+    with pytest.raises(SpecError, match=r"w.safetensors is not a readable safetensors file"):
+        load_workload(project(weights="w.safetensors"))
+
+
 def test_a_pt_file_that_is_something_else(project, tmp_path: Path) -> None:
     torch.save({"epoch": 3}, tmp_path / "w.pt")
     with pytest.raises(SpecError, match=r"w.pt holds no state dict"):

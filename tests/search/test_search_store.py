@@ -163,3 +163,43 @@ def test_the_store_is_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     (tmp_path / "file").touch()
     with pytest.raises(SpecError, match="not a folder"):
         store_root(str(tmp_path / "file"))
+
+
+def test_a_hostile_file_name_is_a_name_like_any_other(tmp_path: Path) -> None:
+    folder = tmp_path / "in\n[red]\x1b[31m\udcff"
+    folder.mkdir()
+    (folder / "..x\n\x1b[2J[red]\udcfe.yaml").write_text(TARGET)
+    target = Target.read(next(folder.iterdir()))
+    assert target.name.isprintable()
+    store = Store.create(tmp_path / "s", target)
+    assert store.name == "x-2J-red-1"
+    again = Store.open(tmp_path / "s").target()
+    assert (again, again.source.folder, again.name) == (target, target.source.folder, target.name)
+
+
+@pytest.mark.parametrize("name", ["../elsewhere", "/tmp/elsewhere", "..", "mine-1/../../elsewhere"])
+def test_a_search_is_opened_only_inside_the_store(tmp_path: Path, target: Target, name: str) -> None:
+    Store.create(tmp_path / "s", target, "mine-1")
+    Store.create(tmp_path, target, "elsewhere")
+    with pytest.raises(SpecError, match="no search"):
+        Store.open(tmp_path / "s", name)
+
+
+@pytest.mark.parametrize("bad", ["../../secret", "/etc/passwd", "a/b", "..", "", "a\\b", "a\0b"])
+@pytest.mark.parametrize("where", ["key", "files"])
+def test_a_record_can_t_lead_out_of_its_folder(tmp_path: Path, target: Target, bad: str, where: str) -> None:
+    store = Store.create(tmp_path, target)
+    record = candidate(1).model_dump(mode="json")
+    record["artifact"][where] = bad if where == "key" else [bad]
+    (store.folder / "candidates.jsonl").write_text(json.dumps(record) + "\n")
+    with pytest.raises(AutoshrinkError, match="damaged record"):
+        store.candidates()
+
+
+@pytest.mark.parametrize("content", [b"", b"[", b"[]", b"3", b'{"file": 3}', b"\xff", b"[" * 100_000])
+def test_a_damaged_file_of_a_search_says_so(tmp_path: Path, target: Target, content: bytes) -> None:
+    store = Store.create(tmp_path, target)
+    for name, read in (("search.json", store.target), ("picked.json", store.picked)):
+        (store.folder / name).write_bytes(content)
+        with pytest.raises(AutoshrinkError, match=rf"{name}: damaged"):
+            read()
