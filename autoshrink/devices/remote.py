@@ -6,11 +6,12 @@ import json
 import shlex
 import subprocess
 import tempfile
+import threading
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, ClassVar
 
 from autoshrink.core import DeviceError
 from autoshrink.devices.base import Device
@@ -45,6 +46,9 @@ serve(folder, sys.stdin.buffer.raw, sys.stdout.buffer)
 class Remote(Device):
     """A machine that a program of this one connects to; it needs Python with NumPy, and the runtime."""
 
+    patience: ClassVar[float] = 600.0
+    """Seconds that files may travel and answers may take, beside a run's own time."""
+
     @abstractmethod
     def _command(self) -> list[str]:
         """Name the program here, with the arguments that run `_start` there, its pipes being those of Python there."""
@@ -66,7 +70,7 @@ class Remote(Device):
     def run(self, adapter: Path, request: Mapping[str, Any], files: Mapping[str, Path], timeout: float) -> Path:
         """Send what is not there yet, run the harness, fetch the answer; see `Device.run`."""
         parcel = pack(adapter, request, files, timeout)
-        with self._connected() as talk:
+        with self._connected(timeout) as talk:
             for key in set(talk.ask({"do": "have", "keys": sorted(parcel.contents)})["missing"]):
                 content = parcel.contents[key]
                 talk.say({"do": "put", "key": key, "size": len(content)}, content)
@@ -98,7 +102,7 @@ class Remote(Device):
         return f'exec {shlex.quote(python)} -c {shlex.quote(_BEGIN)} "{cache}" {len(content)} harness-{key}'
 
     @contextmanager
-    def _connected(self) -> Iterator[_Talk]:
+    def _connected(self, longest: float = 0.0) -> Iterator[_Talk]:
         with tempfile.TemporaryFile() as errors:
             process = subprocess.Popen(
                 self._command(),
@@ -109,26 +113,25 @@ class Remote(Device):
             )
             if process.stdin is None or process.stdout is None:
                 raise AssertionError("both are pipes")
+            watchdog = threading.Timer(self.patience + longest, process.kill)  # whoever says nothing is gone
+            watchdog.daemon = True
+            watchdog.start()
             try:
                 talk = _Talk(process.stdin, process.stdout)
                 talk.send(harness()[0])
                 yield talk
-            except (
-                BrokenPipeError,
-                EOFError,
-                ValueError,
-                LookupError,
-                TypeError,
-                RecursionError,
-            ):  # gone, or talking nonsense
+            except _NONSENSE:
                 _end(process)
                 errors.seek(0)
                 said = errors.read().decode(errors="replace").strip().splitlines()
                 raise DeviceError(f"{self.address}: {self._lost(process.returncode, said)}") from None
             finally:
+                watchdog.cancel()
                 _end(process)
 
 
+_NONSENSE = (BrokenPipeError, EOFError, ValueError, LookupError, TypeError, RecursionError)
+"""What it means that the machine there is gone, or gives answers that are none."""
 _SIGNALS = 64
 _LONGEST, _MOST = 1 << 26, 1 << 32
 """Bytes of an answer, and of what a run wrote, packed."""

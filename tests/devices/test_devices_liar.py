@@ -85,7 +85,7 @@ FINE = '{"missing": []}\n'
         [FINE, ENDED + ', "size": "x"}\n'],
         [FINE, '{"code": "x", "stage": "", "log": "", "size": 0}\n'],
         [FINE, '{"code": -999, "stage": "", "log": "", "size": 0}\n'],
-        [FINE, '{"code": -40, "stage": "device: x", "log": "", "size": 0}\\n'],
+        [FINE, '{"code": -40, "stage": "device: x", "log": "", "size": 0}\n'],
         [FINE, '{"code": 1, "stage": {}, "log": 3, "size": 0}\n'],
         [FINE, '{"code": 1, "size": 0}\n'],
         [FINE, ENDED + ', "size": 4}\nnope'],
@@ -95,6 +95,13 @@ FINE = '{"missing": []}\n'
 def test_nonsense_is_a_device_error(adapter: Path, answers: list[str]) -> None:
     with pytest.raises(DeviceError):
         Liar(*answers).run(adapter, {"threads": 1}, {}, 5.0)
+
+
+@pytest.mark.parametrize("answers", [[], ['{"missing":'], [FINE], [FINE, ENDED + ', "size": 400}\nx']])
+def test_silence_is_a_device_error(adapter: Path, answers: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Liar, "patience", 0.5)
+    with pytest.raises(DeviceError, match="the connection ended"):
+        Liar(*answers).run(adapter, {"threads": 1}, {}, 0.5)
 
 
 @pytest.mark.parametrize("answer", ["{}\n", "[]\n", '{"facts": 3}\n', '{"facts": ["a"]}\n'])

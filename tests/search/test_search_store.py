@@ -172,7 +172,7 @@ def test_a_hostile_file_name_is_a_name_like_any_other(tmp_path: Path) -> None:
     target = Target.read(next(folder.iterdir()))
     assert target.name.isprintable()
     store = Store.create(tmp_path / "s", target)
-    assert store.name == "x-2J-red-1"
+    assert store.name == "x---2J-red-1"
     again = Store.open(tmp_path / "s").target()
     assert (again, again.source.folder, again.name) == (target, target.source.folder, target.name)
 
