@@ -7,7 +7,7 @@ from pathlib import Path
 from autoshrink.core.documents import Source
 from autoshrink.core.problems import KeyPath, nearest
 
-__all__ = ["catalog_folder", "find_document", "names"]
+__all__ = ["catalog_folder", "find_document", "is_file", "names"]
 
 
 def catalog_folder(kind: str) -> Path:
@@ -25,6 +25,14 @@ def names(kind: str) -> list[str]:
     return sorted(path.stem for path in catalog_folder(kind).glob("*.yaml"))
 
 
+def is_file(path: Path) -> bool:
+    """Look whether there is a file; a name that no file can have is none's."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # too long, or a zero byte in it
+        return False
+
+
 def find_document(name: str, kind: str, source: Source, key: KeyPath) -> Path:
     """Find a YAML file by its catalog name, or by a path relative to the file that names it.
 
@@ -33,10 +41,10 @@ def find_document(name: str, kind: str, source: Source, key: KeyPath) -> Path:
     """
     if "/" in name or name.endswith((".yaml", ".yml")):
         path = source.folder / name
-        if not path.is_file():
+        if not is_file(path):
             raise source.error(key, f"no file {name!r} (looked for {path})")
         return path
     path = catalog_folder(kind) / f"{name}.yaml"
-    if not path.is_file():
+    if not is_file(path):
         raise source.error(key, f"no {name!r} in {kind}/; {nearest(name, names(kind))}, or give a path to a .yaml file")
     return path

@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from autoshrink.core import AutoshrinkError, Source, nearest
+from autoshrink.core.catalog import is_file
 from autoshrink.core.documents import KeyPath
 
 __all__ = ["UserCode"]
@@ -55,7 +56,7 @@ class UserCode:
             SpecError: there is none.
         """
         path = (self.source.folder / name).resolve()
-        if not path.is_file():
+        if not is_file(path):
             beside = [item.name for item in path.parent.glob(f"*{path.suffix}")] if path.parent.is_dir() else []
             hint = f"; {nearest(path.name, beside)}" if beside else ""
             raise self.source.error(key, f"no file {name!r} (looked for {path}){hint}")

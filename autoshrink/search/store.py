@@ -17,11 +17,13 @@ import numpy as np
 from pydantic import ValidationError
 
 from autoshrink.core import Artifact, AutoshrinkError, Candidate, Source, SpecError, Target, nearest
+from autoshrink.core.catalog import is_file
 from autoshrink.core.documents import read_yaml
 from autoshrink.models.arrays import read_array
 
 __all__ = ["DEFAULT_ROOT", "Store", "latest", "store_root"]
 
+_LONGEST_NAME = 150
 DEFAULT_ROOT = ".autoshrink"
 """The folder in the current one that holds all searches where nothing else is said."""
 
@@ -73,9 +75,10 @@ class Store:
         Raises:
             SpecError: a search of this name is there already, or the name can't be a folder's.
         """
-        if name is not None and not re.fullmatch(r"[\w][\w.-]*", name):
-            raise SpecError(f"--name {name!r}: use letters, digits, '.', '-' and '_'")
-        stem = re.sub(r"[^\w.-]+", "-", target.name).strip(".-") or "search"
+        if name is not None and not (re.fullmatch(r"[\w][\w.-]*", name) and len(name.encode()) <= _LONGEST_NAME):
+            raise SpecError(f"--name {name!r}: use letters, digits, '.', '-' and '_', at most {_LONGEST_NAME} bytes")
+        stem = re.sub(r"[^\w.-]+", "-", target.name).encode()[:_LONGEST_NAME].decode(errors="ignore").strip(".-")
+        stem = stem or "search"
         root.mkdir(parents=True, exist_ok=True)
         number = 1
         while True:
@@ -110,7 +113,7 @@ class Store:
         """
         name = name or latest(root)
         store = cls(root / name)
-        if Path(name).name != name or not (store.folder / "search.json").is_file():
+        if Path(name).name != name or not is_file(store.folder / "search.json"):
             known = sorted(path.parent.name for path in root.glob("*/search.json"))
             hint = nearest(name, known) if known else "there is none yet"
             raise SpecError(f"no search {name!r} in {root}/; {hint}")

@@ -11,6 +11,7 @@ from typing import Any
 from autoshrink.backends.measuring import fingerprint, measure
 from autoshrink.backends.registry import backend
 from autoshrink.core import Artifact, Hardware, Measurement, SpecError
+from autoshrink.core.catalog import is_file
 from autoshrink.devices.base import ArtifactFailed
 from autoshrink.search.nodes import place_of
 
@@ -31,7 +32,7 @@ def measure_file(model: Path, hardware: Hardware) -> tuple[Measurement, dict[str
     runtime = backend(hardware.backend)
     files = (model, *runtime.companions(model))
     for file in files:
-        if not file.is_file():
+        if not is_file(file):
             raise SpecError(f"{file}: no such file")
     if model.suffix == ".onnx":
         from autoshrink.models.onnx.check import check_file

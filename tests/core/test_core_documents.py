@@ -122,6 +122,7 @@ MISTAKES = [
     ("search:", "x: 2001-01-01\nsearch:", "job.yaml:6: x: '2001-01-01' is no plain value in YAML: put it in quotes"),
     ("search:", "x: &a [1, *a]\nsearch:", "job.yaml:6: x[1]: an alias stands for what it is a part of"),
     ("search:", f"x: {'[' * 30}{']' * 30}\nsearch:", f"job.yaml:6: x{'[0]' * 24}: is nested more than 24 levels deep"),
+    ("  space:\n", f"  space: {'é' * 300}\n  x:\n", f"job.yaml:8: search.space: no {'é' * 300!r} in search_spaces/; known: cnn, mcu_int8, post_training, small, or give a path to a .yaml file"),
     ("search:", f"x: {10**400}\nsearch:", "job.yaml:6: x: is too large a number"),
     ("name: Board", 'name: "a\\e[31mb"', "job.yaml:4: hardware.name: holds the control character '\\x1b'"),
     ("name: Board", 'name: "\\ud800"', "job.yaml:4: hardware.name: holds the control character '\\ud800'"),

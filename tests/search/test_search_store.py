@@ -50,7 +50,7 @@ def test_names_carry_a_running_number(tmp_path: Path, target: Target) -> None:
     assert Store.open(root).name == "mine-3"
 
 
-@pytest.mark.parametrize("name", ["", "../up", "a/b", ".hidden"])
+@pytest.mark.parametrize("name", ["", "../up", "a/b", ".hidden", "é" * 200])
 def test_a_name_that_is_no_folder_name_is_refused(tmp_path: Path, target: Target, name: str) -> None:
     with pytest.raises(SpecError, match="--name"):
         Store.create(tmp_path, target, name)
@@ -177,7 +177,7 @@ def test_a_hostile_file_name_is_a_name_like_any_other(tmp_path: Path) -> None:
     assert (again, again.source.folder, again.name) == (target, target.source.folder, target.name)
 
 
-@pytest.mark.parametrize("name", ["../elsewhere", "/tmp/elsewhere", "..", "mine-1/../../elsewhere"])
+@pytest.mark.parametrize("name", ["../elsewhere", "/tmp/elsewhere", "..", "mine-1/../../elsewhere", "é" * 200])
 def test_a_search_is_opened_only_inside_the_store(tmp_path: Path, target: Target, name: str) -> None:
     Store.create(tmp_path / "s", target, "mine-1")
     Store.create(tmp_path, target, "elsewhere")
