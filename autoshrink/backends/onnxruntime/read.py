@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
+from autoshrink.core import Refusal, SpecError
 from autoshrink.models.onnx.check import check_file, load_model
 from autoshrink.models.onnx.sessions import open_session
 
@@ -21,11 +22,13 @@ def read_weights(path: Path) -> list[np.ndarray]:
     What is stored small, as integers with scales, blocks or a codebook, is unpacked by the runtime itself.
 
     Raises:
-        SpecError: it is no ONNX file, or is damaged.
-        Refusal: the runtime does not take it.
+        Refusal: it is no ONNX file, is damaged, or the runtime does not take it.
     """
-    check_file(path)
-    model = load_model(path)
+    try:
+        check_file(path)
+        model = load_model(path)
+    except SpecError as error:
+        raise Refusal(str(error)) from None
     graph = model.graph
     known = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     unpacking: list[onnx.NodeProto] = []
