@@ -9,7 +9,7 @@ from pathlib import Path
 from autoshrink.core import AutoshrinkError
 from autoshrink.tracking.card import SEARCH_ID
 from autoshrink.tracking.cursor import Cursor
-from autoshrink.tracking.ledger import connect, outages, quiet
+from autoshrink.tracking.ledger import address, connect, outages, quiet
 
 __all__ = ["Champion", "champions"]
 
@@ -52,7 +52,7 @@ def champions(folders: Iterable[Path], uri: str | None = None) -> list[Champion]
 
 
 def _find(known: list[tuple[Path, Cursor]], uri: str | None) -> list[Champion]:
-    client, _ = connect(uri, known[0][1].uri)
+    client = connect(address(uri, known[0][1].uri))
     versions: dict[str, dict[str, Champion]] = {}
     for folder, cursor in known:
         for item in client.search_model_versions(f"tags.`{SEARCH_ID}` = '{cursor.search}'"):

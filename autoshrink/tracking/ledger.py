@@ -23,7 +23,7 @@ from autoshrink.tracking.summary import page_note
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-__all__ = ["Ledger", "connect", "outages", "quiet"]
+__all__ = ["Ledger", "address", "connect", "outages", "quiet"]
 
 _SEARCH, _CANDIDATE, _NOTE = "autoshrink.search", "autoshrink.candidate", "mlflow.note.content"
 
@@ -43,9 +43,10 @@ class Ledger:
     def client(self) -> MlflowClient:
         """MLflow's client, made when it is first needed: importing MLflow takes 1.7 s."""
         if self._client is None:
-            self._client, uri = connect(self._uri, self.cursor.uri)
+            uri = address(self._uri, self.cursor.uri)
             if self.cursor.uri != uri:
-                self.cursor.restart(uri)
+                self.cursor.restart(uri)  # kept before it is asked: it may be away
+            self._client = connect(uri)
         return self._client
 
     @property
@@ -185,18 +186,20 @@ class Ledger:
 _SOURCE = {"mlflow.source.name": "autoshrink", "mlflow.source.type": "LOCAL"}
 
 
-def connect(uri: str | None, before: str | None) -> tuple[MlflowClient, str]:
-    """Make a client for an address: the one asked for, else the process's, else the one used before, else MLflow's own.
-
-    Returns:
-        The client, and the address.
-    """
+def address(uri: str | None, before: str | None) -> str:
+    """Choose MLflow's address: the one asked for, else the process's, else the one used before, else its own default."""
     _be_brief()
     import mlflow
 
-    chosen = uri or (mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else before)
-    address = chosen or mlflow.get_tracking_uri()
-    return mlflow.MlflowClient(address, registry_uri=address), address
+    return uri or (mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else before) or mlflow.get_tracking_uri()
+
+
+def connect(uri: str) -> MlflowClient:
+    """Make a client for an address."""
+    _be_brief()
+    import mlflow
+
+    return mlflow.MlflowClient(uri, registry_uri=uri)
 
 
 def outages() -> tuple[type[Exception], ...]:

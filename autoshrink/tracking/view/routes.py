@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 from fastapi import FastAPI, Request
 from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
@@ -43,6 +43,7 @@ class Wish(BaseModel):
     run: str = Field(pattern=r"^[0-9A-Za-z]+$")
     model: str = Field(min_length=1, max_length=256)
     alias: str | None = Field(default=None, max_length=256)
+    prefer: Literal["", "knee", "accuracy", "latency", "size", "memory", "energy"] = ""
 
 
 def view_app(flask_app: Flask) -> FastAPI:
@@ -123,7 +124,7 @@ def view_app(flask_app: Flask) -> FastAPI:
     @app.post("/api/pick")
     def pick_candidate(request: Request, wish: Wish) -> Response:
         demand_same_origin(request, strict=True)
-        picked = pick(CallerRegistry(caller_of(request)), wish.run, wish.model, wish.alias or None)
+        picked = pick(CallerRegistry(caller_of(request)), wish.run, wish.model, wish.alias or None, wish.prefer)
         return JSONResponse(asdict(picked))
 
     @app.get("/static/plotly.min.js")

@@ -3,7 +3,10 @@
 import { ask, mlflow } from "./data.js";
 import { el, fill, toast } from "./dom.js";
 
-const kept = { model: null, alias: "" };
+const kept = { model: null, alias: "", candidate: null, prefer: "" };
+
+// What a candidate was suggested as, so that its successor on other hardware is chosen alike.
+export function suggested(c, prefer) { Object.assign(kept, { candidate: c.id, prefer }); }
 
 export function pickForm(c, search) {
   if (!c.model) {
@@ -23,7 +26,7 @@ export function pickForm(c, search) {
     event.preventDefault();
     button.disabled = true;
     try {
-      const body = JSON.stringify({ run: c.run, model: model.value.trim(), alias: alias.value.trim() || null });
+      const body = JSON.stringify({ run: c.run, model: model.value.trim(), alias: alias.value.trim() || null, prefer: kept.candidate === c.id ? kept.prefer : "" });
       const picked = await ask("api/pick", { method: "POST", headers: { "Content-Type": "application/json" }, body });
       const page = mlflow(`/models/${encodeURIComponent(picked.model)}/versions/${picked.version}`);
       fill(answer,

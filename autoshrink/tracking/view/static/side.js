@@ -3,7 +3,7 @@
 import { address, mlflow, words } from "./data.js";
 import { el, fill } from "./dom.js";
 import { best, knee } from "./judge.js";
-import { pickForm } from "./pick.js";
+import { pickForm, suggested } from "./pick.js";
 import { band, least, most, ratio, show } from "./units.js";
 
 const STEPS = 1000;
@@ -79,7 +79,7 @@ export function suggestions(place, view, onpick) {
   }
   const rows = [["knee", knee(front, objectives)], ...figures.map((f) => [SUPERLATIVES[f.key] ?? `best ${f.label}`, best(front, f.key), f])];
   fill(place, el("div", { class: "suggested" }, rows.filter(([, c]) => c).map(([name, c, f]) =>
-    el("button", { type: "button", "data-suggestion": name, onclick: () => onpick(c) },
+    el("button", { type: "button", "data-suggestion": name, onclick: () => { suggested(c, f ? f.key : "knee"); onpick(c); } },
       el("b", {}, name), el("span", {}, c.id ? `candidate ${c.id}` : "the original"), el("span", { class: "figure" }, f ? show(f.get(c)?.value, f.unit) : brief(c, figures, original))))));
 }
 
