@@ -35,7 +35,7 @@ function row(f, one, other) {
   const better = (x, y) => x && y && f.better * (x.value - y.value) > 0 && !(x.low <= y.high && y.low <= x.high && f.key !== "accuracy" && x.low !== x.high);
   const cell = (x, wins) => el("td", { class: wins ? "better" : "" }, x ? show(x.value, f.unit) : "–",
     x && x.low !== x.high ? el("span", { class: "dim" }, ` ${band(x, f.unit)}`) : null, x && x.origin === "modelled" ? el("span", { class: "origin modelled" }, " modelled") : null);
-  const apart = a && b && b.value ? (f.key === "accuracy" ? signed(b.value - a.value, f.unit) : `${(b.value / a.value).toFixed(2)}×`) : "";
+  const apart = a && b && (f.key === "accuracy" || (a.value > 0 && b.value > 0)) ? (f.key === "accuracy" ? signed(b.value - a.value, f.unit) : `${(b.value / a.value).toFixed(2)}×`) : "";
   return el("tr", {}, el("th", { scope: "row" }, f.label), cell(a, better(a, b)), cell(b, better(b, a)), el("td", { class: "dim" }, apart));
 }
 
