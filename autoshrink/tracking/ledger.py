@@ -187,7 +187,7 @@ _SOURCE = {"mlflow.source.name": "autoshrink", "mlflow.source.type": "LOCAL"}
 
 
 def address(uri: str | None, before: str | None) -> str:
-    """Choose MLflow's address: the one asked for, else the process's, else the one used before, else its own default."""
+    """Choose MLflow's address: the one asked for, else the process's, the one used before, MLflow's own default."""
     _be_brief()
     import mlflow
 

@@ -89,7 +89,11 @@ def test_too_many_files_or_one_twice_or_in_a_folder_are_refused(tmp_path: Path) 
         unpack(io.BytesIO(packed(("in/a", b"1"))), tmp_path, 1000, flat=True)
 
 
-@pytest.mark.parametrize("content", [b"", b"PK", b"no archive at all" * 9, packed(("a", b"abc" * 99))[:-30]])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"PK", b"no archive at all" * 9, packed(("a", b"abc" * 99))[:-30]],
+    ids=["nothing", "two bytes", "text", "cut off"],
+)
 def test_what_is_no_archive_says_so(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(BadArchiveError, match="damaged, or no zip archive"):
         unpack(io.BytesIO(content), tmp_path, 1000)

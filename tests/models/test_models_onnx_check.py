@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -156,7 +155,7 @@ def test_an_input_of_terabytes_is_refused(tmp_path: Path, cpu: Hardware, given: 
         measure_file(path, cpu)
 
 
-@pytest.mark.parametrize("content", [b"", b"\0" * 50, b"hello", os.urandom(200), b"\x08\x0a"])
+@pytest.mark.parametrize("content", [b"", b"\0" * 50, b"hello", bytes(range(200)), b"\x08\x0a"])
 def test_what_is_no_onnx_file_says_so(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(content)
