@@ -106,7 +106,7 @@ class Tally:
         return self._volume
 
     def gain(self, point: Sequence[float], beside: Iterable[Sequence[float]] = ()) -> float:
-        """Give the hypervolume that a point would add to the front.
+        """Give the hypervolume that a point would add to the front, all being judged on the same split.
 
         Args:
             point: objectives from 0, the ideal, to 1, the limit, as `Limits.scaled` gives them.
