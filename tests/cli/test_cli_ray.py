@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from onnx import TensorProto, helper, save
 from ray_cluster import cluster
 from test_cli_search import autoshrink
 from test_cli_ssh import wait_for
@@ -48,7 +49,9 @@ def test_a_node_that_dies_stops_the_search_in_order_and_it_goes_on(
 
 def test_without_a_cluster_it_says_how_to_begin(project: Path, tmp_path: Path) -> None:
     (project / "board.yaml").write_text(f"{HARDWARE}\n")
-    (project / "model.onnx").touch()
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in "xy")
+    graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "identity", [x], [y])
+    save(helper.make_model(graph), project / "model.onnx")
     said = autoshrink("measure", "model.onnx", "--on", "board.yaml", cwd=project, code=4)
     # Another cluster on this machine, of a search say, would be asked, and has no such node.
     assert "ray start --" in said.stdout + said.stderr

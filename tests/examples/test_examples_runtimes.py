@@ -21,8 +21,8 @@ TARGETS = {path.stem: Target.read(path) for path in sorted(EXAMPLE.glob("*.yaml"
 RUNTIMES = [name for name, target in TARGETS.items() if isinstance(backend(target.hardware.backend), DeployedBackend)]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 ONE_IMAGE = 1 / 360
-CANDIDATES = {"torch_inductor": 3}
-"""Fewer for a runtime that takes 6 s to compile a file, of which a search needs two for each and three for corners."""
+CANDIDATES = {"executorch": 3, "torch_inductor": 3}
+"""Fewer for runtimes that take 6 s to compile a file, of which a search needs two for each and some for corners."""
 
 pytestmark = pytest.mark.usefixtures("environments")
 

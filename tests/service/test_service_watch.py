@@ -138,21 +138,22 @@ def tracked(project: Path, name: str, event: dict[str, Any]) -> None:
     assert json.loads(Path(kept).read_text())["id"] == event["id"]
 
 
-@pytest.mark.parametrize(("how", "threads"), [(signal.SIGKILL, 1), (signal.SIGINT, 2)])
-def test_a_restart_in_the_middle_loses_nothing_and_repeats_nothing(
-    first: Path, receiver: Receiver, how: signal.Signals, threads: int
-) -> None:
+def test_a_restart_in_the_middle_loses_nothing_and_repeats_nothing(first: Path, receiver: Receiver) -> None:
     before, told, version = len(searches(first)), len(receiver.posted), int(production(first))
-    (first / "here.yaml").write_text(f"name: here\nkind: cpu\nbackend: onnxruntime\nthreads: {threads}\npin: false\n")
+    (first / "here.yaml").write_text("name: here\nkind: cpu\nbackend: onnxruntime\nthreads: 1\npin: false\n")
     # Another schedule than the one that is kept is due at once.
-    watching = Watching(first, "target.yaml", "--every", f"{threads}h", "--webhook", receiver.url)
+    watching = Watching(first, "target.yaml", "--every", "1h", "--webhook", receiver.url)
     pending = eventually(lambda: next((store for store in searches(first)[: len(searches(first)) - before]), None))
     eventually(lambda: len(pending.candidates()) > 1)
-    kill(watching, how)
+    kill(watching)
     halfway = pending.candidates()
     assert Reoptimization.of(pending).outcome is None
     assert len(receiver.posted) == told
-    assert f"searched again as {pending.name}" in go_on(first, receiver, how)
+    again = Watching(first, "--webhook", receiver.url)  # it knows its targets, and waits for no hour
+    try:
+        eventually(lambda: again.visits(f"searched again as {pending.name}"))
+    finally:
+        assert again.end(signal.SIGINT) == 130
     assert len(searches(first)) == before + 1
     found = pending.candidates()
     assert [c.key for c in found[: len(halfway)]] == [c.key for c in halfway]
@@ -160,25 +161,11 @@ def test_a_restart_in_the_middle_loses_nothing_and_repeats_nothing(
     assert len(receiver.posted) == told + 1
     assert receiver.posted[-1]["search"] == pending.name
     assert int(production(first)) == version + 1
+    assert f"nothing has changed since {pending.name}" in autoshrink(first, "watch", "target.yaml", "--once")
 
 
-def go_on(project: Path, receiver: Receiver, how: signal.Signals) -> str:
-    """Start again: a watch, which knows its targets and waits for no hour, or one visit as cron would have it."""
-    if how is not signal.SIGKILL:
-        return autoshrink(project, "watch", "target.yaml", "--once", "--webhook", receiver.url)
-    again = Watching(project, "--webhook", receiver.url)
-    try:
-        eventually(lambda: again.visits("searched again as"))
-    finally:
-        assert again.end() == 0
-    return again.said()
-
-
-def kill(watching: Watching, how: signal.Signals) -> None:
-    """End the watch; killed, with the visit that it began, as a machine that is switched off ends both."""
-    if how is not signal.SIGKILL:
-        assert watching.end(how) == 130
-        return
+def kill(watching: Watching) -> None:
+    """Kill the watch with the visit that it began, as a machine that is switched off ends both."""
     visits = psutil.Process(watching.process.pid).children()
     assert visits
     watching.process.kill()
