@@ -8,7 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -118,6 +118,18 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "train.py").write_text(TRAIN)
     subprocess.run([sys.executable, "train.py"], cwd=folder, check=True)
     return folder
+
+
+@pytest.fixture
+def edit(project: Path) -> Callable[[str, str, str], None]:
+    """Replaces a text in one of the project's files."""
+
+    def replace(name: str, old: str, new: str) -> None:
+        text = (project / name).read_text()
+        assert old in text
+        (project / name).write_text(text.replace(old, new))
+
+    return replace
 
 
 @pytest.fixture(scope="session")

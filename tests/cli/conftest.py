@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +18,6 @@ def project(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
     shutil.copytree(trained, folder)
     monkeypatch.chdir(folder)
     return folder
-
-
-@pytest.fixture
-def edit(project: Path) -> Callable[[str, str, str], None]:
-    """Replaces a text in one of the project's files."""
-
-    def replace(name: str, old: str, new: str) -> None:
-        text = (project / name).read_text()
-        assert old in text
-        (project / name).write_text(text.replace(old, new))
-
-    return replace
 
 
 @pytest.fixture(scope="session")

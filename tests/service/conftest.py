@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -37,15 +37,3 @@ def pools() -> Iterator[list[InProcess]]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(service, "Pool", pool)
         yield made
-
-
-@pytest.fixture(scope="module")
-def edit(project: Path) -> Callable[[str, str, str], None]:
-    """Replaces a text in one of the project's files."""
-
-    def replace(name: str, old: str, new: str) -> None:
-        text = (project / name).read_text()
-        assert old in text
-        (project / name).write_text(text.replace(old, new))
-
-    return replace
