@@ -5,14 +5,18 @@ from __future__ import annotations
 import importlib.metadata
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # that its interface may change
-    from executorch.extension.pybindings.portable_lib import _unsafe_reset_threadpool
-    from executorch.runtime import Method, Program, Runtime
+try:
+    # What `executorch.runtime` wraps; that one imports the compiler too, which takes every process 4 s.
+    from executorch.extension.pybindings import _C as runtime
+except ImportError:  # the library has another name in other releases
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that its interface may change
+        from executorch.extension.pybindings import portable_lib as runtime
 
 __all__ = ["Session", "load"]
 
@@ -24,10 +28,11 @@ _TYPES = {
 class Session:
     """A loaded model; ``inputs`` lists name, dtype and shape. The file has no names: they count the inputs."""
 
-    def __init__(self, program: Program, method: Method, notes: dict[str, object]) -> None:
+    def __init__(self, program: Any, method: Any, notes: dict[str, object]) -> None:
         self._program = program  # which owns what the method reads
         self._method = method
-        ports = [method.metadata.input_tensor_meta(index) for index in range(method.metadata.num_inputs())]
+        meta = method.method_meta()
+        ports = [meta.input_tensor_meta(index) for index in range(meta.num_inputs())]
         self.inputs: list[dict[str, object]] = [
             {"name": f"input_{index}", "dtype": _TYPES[port.dtype()], "shape": list(port.sizes())}
             for index, port in enumerate(ports)
@@ -37,7 +42,7 @@ class Session:
 
     def run(self, arrays: dict[str, np.ndarray]) -> list[np.ndarray]:
         """Run one batch."""
-        return [output.numpy().copy() for output in self._method.execute(self._feed(arrays))]
+        return [output.numpy().copy() for output in self._method(self._feed(arrays))]
 
     def bind(self, arrays: dict[str, np.ndarray]) -> Callable[[], None]:
         """Prepare one batch for timing; a run copies the outputs.
@@ -45,7 +50,7 @@ class Session:
         Returns:
             A function that runs the batch once and returns when the outputs are complete.
         """
-        feed, execute = self._feed(arrays), self._method.execute
+        feed, execute = self._feed(arrays), self._method
 
         def run_once() -> None:
             execute(feed)
@@ -64,10 +69,7 @@ def load(path: str, options: dict[str, object]) -> Session:
         options: ``threads`` (default 1), for all models of this process.
     """
     threads = int(str(options.get("threads") or 1))
-    _unsafe_reset_threadpool(threads)
+    runtime._unsafe_reset_threadpool(threads)
     torch.set_num_threads(threads)  # operators that XNNPACK left over
-    program = Runtime.get().load_program(path)
-    method = program.load_method("forward")
-    if method is None:
-        raise RuntimeError("the file has no method 'forward'")
-    return Session(program, method, {"threads": threads})
+    program = runtime._load_program(path, program_verification=runtime.Verification.InternalConsistency)
+    return Session(program, program.load_method("forward"), {"threads": threads})
