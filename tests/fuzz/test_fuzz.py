@@ -1,6 +1,6 @@
 """Hostile input of every kind ends as success or as one clean error: never in a traceback, a hang or a crash.
 
-Few cases, the same each time. Many: ``FUZZ_CASES=5000 pytest --no-cov tests/fuzz``, or for minutes, guided by the code
+Few cases, the same each time. Many: ``FUZZ_CASES=5000 pytest tests/fuzz``, or for minutes, guided by the code
 that they reach: ``python benchmarks/fuzz.py --minutes 10``.
 """
 
