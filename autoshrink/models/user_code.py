@@ -88,7 +88,7 @@ class UserCode:
         if path not in self._modules:
             name = f"autoshrink_user_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}_{path.stem}"
             spec = importlib.util.spec_from_file_location(name, path, loader=_FromSource(name, str(path)))
-            if path.suffix != ".py" or spec is None or spec.loader is None:
+            if spec is None or spec.loader is None:
                 raise self.source.error(key, f"{path} can't be loaded as Python")
             module = importlib.util.module_from_spec(spec)
             sys.modules[name] = module
