@@ -25,6 +25,10 @@ import torch
 settings.register_profile("autoshrink", deadline=None)
 settings.load_profile("autoshrink")
 
+TESTS = Path(__file__).parent
+LONG = ("benchmarks", "cli", "examples", "service", "ui", "search", "conformance")
+"""The rooms with the longest tests, the longest first."""
+
 MODEL = """\
 import torch
 from torch import nn
@@ -83,13 +87,25 @@ def pytest_collectstart(collector: pytest.Collector) -> None:
         torch.manual_seed(0)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the rooms with the longest tests first: one that begins last would run on while the others are done."""
+    order = {room: number for number, room in enumerate(LONG)}
+    items.sort(key=lambda item: order.get(item.path.relative_to(TESTS).parts[0], len(order)))
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Let the other process of a run on two cores (``-n 2``) wait while a test takes times: it is marked ``alone``."""
+    """Let the other processes of a run (``-n 3``) wait while a test takes times: it is marked ``alone``.
+
+    Whoever waits to be alone stands in the turnstile, so that nobody else begins meanwhile.
+    """
     if "PYTEST_XDIST_WORKER" not in os.environ:
         return (yield)
+    alone = item.get_closest_marker("alone") is not None
     with Path(__file__).open() as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX if item.get_closest_marker("alone") else fcntl.LOCK_SH)
+        with Path(__file__).with_name("headless.py").open() as turnstile:
+            fcntl.flock(turnstile, fcntl.LOCK_EX)
+            fcntl.flock(lock, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
         return (yield)
 
 

@@ -18,7 +18,6 @@ WITH_PYTHON = "{{name: a phone with Python, kind: phone, backend: onnxruntime, d
 WITHOUT = "{{name: a phone, kind: phone, backend: litert, device: 'adb://{}', pin: false, options: {{benchmark: {}}}}}"
 
 
-@pytest.mark.timeout(600)  # two searches
 def test_a_cable_that_is_pulled_stops_the_search_in_order_and_it_goes_on(
     project: Path, edit: Callable[[str, str, str], None], adb_phone: Phone
 ) -> None:

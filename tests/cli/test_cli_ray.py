@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
 from onnx import TensorProto, helper, save
 from ray_cluster import cluster
 from test_cli_search import autoshrink
@@ -17,7 +16,6 @@ from test_cli_ssh import wait_for
 HARDWARE = "{name: a board, kind: cpu, backend: onnxruntime, device: 'ray://board'}"
 
 
-@pytest.mark.timeout(600)
 def test_a_node_that_dies_stops_the_search_in_order_and_it_goes_on(
     project: Path, edit: Callable[[str, str, str], None], tmp_path: Path
 ) -> None:

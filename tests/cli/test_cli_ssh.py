@@ -51,7 +51,6 @@ def searching(folder: Path) -> Iterator[subprocess.Popen[str]]:
             driver.kill()
 
 
-@pytest.mark.timeout(600)  # two searches
 def test_a_cable_that_is_pulled_stops_the_search_in_order_and_it_goes_on(over_ssh: Path, sshd: Sshd) -> None:
     with searching(over_ssh) as driver:
         wait_for(over_ssh, "far", 2, driver)

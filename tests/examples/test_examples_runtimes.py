@@ -37,7 +37,6 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.timeout(600)  # beside much other work, a search that compiles took five minutes
 @pytest.mark.parametrize("name", RUNTIMES)
 def test_a_search_ends_with_a_front_that_the_runtime_confirms(name: str, digits: Path) -> None:
     if missing := ready(TARGETS[name].hardware):
