@@ -100,13 +100,13 @@ def _uploaded(folder: Path) -> Target:
         )
     if ":" in target.metric:
         raise source.error(("metric",), f"{target.metric!r} is code: an archive brings none; name a built-in metric")
-    for key, ending in _FILES.items():
-        name = getattr(target, key)
-        if name is None:
+    for field, ending in _FILES.items():
+        file: str | None = getattr(target, field)
+        if file is None:
             continue
-        if not name.endswith(ending):
-            raise source.error((key,), f"{name!r}: an archive brings a {ending} file here, and no code")
-        _inside(source, (key,), name)
+        if not file.endswith(ending):
+            raise source.error((field,), f"{file!r}: an archive brings a {ending} file here, and no code")
+        _inside(source, (field,), file)
     return target
 
 

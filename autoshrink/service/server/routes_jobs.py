@@ -12,7 +12,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 
-from autoshrink.core import Target
+from autoshrink.core import AutoshrinkError, Target
 from autoshrink.service.server.checks import check_project, with_settings
 from autoshrink.service.server.needs import Here, Known, Reader, Submitter
 from autoshrink.service.server.queue import Job, State, Submission, new_id
@@ -102,13 +102,14 @@ def _take_archive(
     service: Service, archive: IO[bytes], settings: tuple[int | None, str | None], identity: dict[str, Any]
 ) -> tuple[Job, bool]:
     target, _ = service.uploads.unpack(archive, identity["id"])
-    taken = False
     try:
-        job, taken = _queue(service, with_settings(target, *settings), "target.yaml", True, identity)
-    finally:
-        if not taken:
-            service.uploads.drop(identity["id"])
-    return job, taken
+        job, new = _queue(service, with_settings(target, *settings), "target.yaml", True, identity)
+    except AutoshrinkError:  # and no other: a database that went away may have taken it
+        service.uploads.drop(identity["id"])
+        raise
+    if not new:
+        service.uploads.drop(identity["id"])
+    return job, new
 
 
 def _take_path(
@@ -120,7 +121,7 @@ def _take_path(
 
 def _queue(service: Service, target: Target, written: str, upload: bool, identity: dict[str, Any]) -> tuple[Job, bool]:
     wish = Submission(
-        name=identity["id"] if upload else target.name,
+        name=target.name,
         target=written,
         file=target.source.name,
         folder=str(target.source.folder),
