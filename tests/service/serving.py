@@ -36,7 +36,7 @@ def packed(parts: Mapping[str, bytes]) -> bytes:
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:
         for name, part in parts.items():
-            archive.writestr(name, part)
+            archive.writestr(zipfile.ZipInfo(name), part)  # without the time, so that equal parts make equal archives
     return content.getvalue()
 
 

@@ -115,7 +115,7 @@ class Gate:
         method = scope["method"] if scope["method"] in (*_CHANGES, "GET", "HEAD") else "other"
         self._service.figures.count(route, method, status, time.perf_counter() - visit.begun)
         if status in _DENIED or (method in _CHANGES and status != 429):
-            action = f"{method} {route if route != 'other' else scope['path'][:200]!r}"
+            action = f"{method} {repr(scope['path'][:200]) if route == 'other' else route}"
             job = visit.job or scope.get("path_params", {}).get("job")
             audit = self._service.audit
             await run_in_threadpool(audit.write, visit.who, action, job and job[:64], visit.address, str(status))
