@@ -43,14 +43,15 @@ def packed(parts: Mapping[str, bytes]) -> bytes:
 class Serving:
     """A service on a free port, which can be killed and started again."""
 
-    def __init__(self, folder: Path, *options: str) -> None:
+    def __init__(self, folder: Path, *options: str, database: str | None = None) -> None:
         self.folder = folder
         self.store = folder / "store"
-        self.options = options
+        self.options = (*options, *(["--database", database] if database else []))
         self.process: subprocess.Popen[str] | None = None
         self.root = ""
-        tokens = Tokens(open_database(self.store, None))
-        self.tokens = {role.value: tokens.add(f"the-{role}", role) for role in Role}
+        kept = open_database(self.store, database)
+        self.tokens = {role.value: Tokens(kept).add(f"the-{role}", role) for role in Role}
+        kept.close()
         self._sessions = {"": requests.Session()}
 
     def start(self) -> None:
@@ -116,9 +117,9 @@ class Serving:
 
 
 @contextmanager
-def serving(folder: Path, *options: str) -> Iterator[Serving]:
+def serving(folder: Path, *options: str, database: str | None = None) -> Iterator[Serving]:
     """Serve a fresh store, and leave nothing running."""
-    service = Serving(folder, *options)
+    service = Serving(folder, *options, database=database)
     service.start()
     try:
         yield service

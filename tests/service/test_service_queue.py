@@ -14,6 +14,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from serving import serving
 
 from autoshrink.core import AutoshrinkError, BackendUnavailable, SpecError
 from autoshrink.service.server import dispatcher as dispatching
@@ -192,6 +193,17 @@ def test_a_key_gives_the_same_job_even_at_the_same_time(desk: Desk) -> None:
     assert sum(new for _, new in found) == 1
     with pytest.raises(WrongStateError, match="Idempotency-Key"):
         desk.queue.submit(wish("once", "two"))
+
+
+def test_the_service_keeps_its_queue_on_postgresql(postgres: str, tmp_path: Path) -> None:
+    with serving(tmp_path, database=postgres) as service:
+        assert service.ask("GET", "/readyz", secret="").status_code == 200
+        job = service.upload(key="pg").json()["id"]
+        assert service.upload(key="pg").json()["id"] == job
+        shown = service.ask("POST", f"/v1/jobs/{job}/cancel", "submit").json()
+        assert shown["state"] in ("cancelled", "cancelling")
+        assert [entry["job"] for entry in service.ask("GET", "/v1/audit?limit=2").json()] == [job, job]
+    assert not (tmp_path / "store" / ".service" / "service.db").exists()
 
 
 def test_an_address_that_is_no_database_is_said() -> None:

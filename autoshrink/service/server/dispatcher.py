@@ -86,7 +86,8 @@ class Dispatcher:
             try:
                 self.step()
                 self._looked = time.monotonic()
-            except (SQLAlchemyError, OSError) as error:  # the database is away, or the disk full: it may come back
+            except (AutoshrinkError, SQLAlchemyError, OSError) as error:
+                # A database that is away, a full disk, a cluster that does not answer: each may come back.
                 _log.warning("the queue can't be moved on: %s", error)
 
     def _look(self, job: Job) -> None:
@@ -103,7 +104,7 @@ class Dispatcher:
         try:
             self._runner.begin(job.id, self._prepared(job.id))
         except AutoshrinkError as error:
-            self._again(job, None, str(error))
+            self._again(job, error.exit_code, "can't be begun", str(error))
             return
         self._queue.begun(job.id)
 
@@ -127,14 +128,13 @@ class Dispatcher:
         elif code is not None and code in _FINAL:
             self._queue.settle(job, _FINAL[code], code, reason)
         else:
-            self._again(job, code, reason)
+            how = "left no exit code" if code is None else f"ended with exit code {code}"
+            self._again(job, code, how, reason)
 
-    def _again(self, job: Job, code: int | None, reason: str) -> None:
-        how = "left no exit code" if code is None else f"ended with exit code {code}"
+    def _again(self, job: Job, code: int | None, how: str, reason: str) -> None:
         if job.tries >= _TRIES:
             why = f"the search {how}, after it was resumed {_TRIES} times"
-            running = self._queue.known(job.id)
-            self._queue.settle(running, State.FAILED, code, f"{why}\n{reason}".strip())
+            self._queue.settle(self._queue.known(job.id), State.FAILED, code, f"{why}\n{reason}".strip())
             return
         delay = _PAUSE * 3**job.tries if code == _UNAVAILABLE else 0.0
         self._queue.again(job.id, job.tries + 1, delay, f"the search {how}; it is resumed\n{reason}".strip())

@@ -20,6 +20,8 @@ __all__ = ["OPEN", "Gate", "Visit"]
 OPEN = ("/healthz", "/readyz")
 """What anybody may ask."""
 _CHANGES = ("POST", "PUT", "PATCH", "DELETE")
+_MOST_WORDS = 1 << 20
+"""Bytes of a JSON body."""
 _DENIED = (401, 403)
 _STRANGER = "-"
 
@@ -69,7 +71,7 @@ class Gate:
             if refusal is not None:
                 await refusal(scope, receive, answer)
             else:
-                await self._app(scope, self._counted(receive), answer)
+                await self._app(scope, self._counted(receive, self._limit(scope)), answer)
         except Exception:
             if not begun:
                 await self._note(scope, visit, 500)
@@ -94,11 +96,17 @@ class Gate:
         if visit.token is None:
             words = "this token is wrong, has expired or was revoked" if visit.secret else "a token is needed"
             return problem(401, f"{words}: Authorization: Bearer TOKEN", {"WWW-Authenticate": "Bearer"})
-        return _too_long(scope, service.rules.body_limit)
+        return _too_long(scope, self._limit(scope))
 
-    def _counted(self, receive: Receive) -> Receive:
+    def _limit(self, scope: Scope) -> int:
+        """Give how many bytes a body may have: what is no archive is small."""
+        kind = dict(scope["headers"]).get(b"content-type", b"").partition(b";")[0].strip().lower()
+        most = self._service.rules.body_limit
+        return most if kind == b"application/zip" else min(most, _MOST_WORDS)
+
+    def _counted(self, receive: Receive, limit: int) -> Receive:
         """Count the body's bytes as they come: what the header says of them may be anything."""
-        limit, received = self._service.rules.body_limit, 0
+        received = 0
 
         async def counted() -> Message:
             nonlocal received

@@ -17,6 +17,8 @@ __all__ = ["bind", "listen"]
 
 _PATIENCE = 10
 """Seconds that requests have to come to their end."""
+_KEPT = 65
+"""Seconds that a silent connection is kept: a proxy that stands before this hangs up first."""
 _INTERRUPTED = 130
 
 
@@ -53,6 +55,7 @@ def listen(service: Service, taken: socket.socket, ready: Callable[[], None]) ->
         log_config=None,
         access_log=False,
         server_header=False,
+        timeout_keep_alive=_KEPT,
         timeout_graceful_shutdown=_PATIENCE,
     )
     before = {number: signal.signal(number, after) for number in (signal.SIGINT, signal.SIGTERM)}

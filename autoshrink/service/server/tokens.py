@@ -26,6 +26,7 @@ __all__ = ["Role", "Token", "Tokens"]
 
 _USED_EVERY = 60.0
 """Seconds; when a token was used last is not kept more often."""
+_LONGEST = 10 * 366 * 86400.0
 _WRITTEN = re.compile(r"as_([0-9a-f]{12})_([\w-]{43})")
 
 
@@ -134,8 +135,8 @@ def _duration(text: str) -> float:
         seconds = parse_quantity(text, "s")
     except ValueError as error:
         raise SpecError(f"expires: {error}") from None
-    if seconds <= 0:
-        raise SpecError(f"expires: {text!r} is no time to come; write 30 d")
+    if seconds > _LONGEST:
+        raise SpecError(f"expires: {text!r} is more than ten years: leave it out")
     return seconds
 
 
