@@ -96,7 +96,7 @@ def test_its_front_and_its_files_are_fetched_and_one_is_picked(service: Serving,
     registered = service.ask("POST", f"/v1/jobs/{job}/pick", "submit", json=wish)
     assert registered.status_code == 200, registered.text
     assert (registered.json()["model"], registered.json()["version"]) == ("digits", "1")
-    for wrong in ({"alias": "best"}, {"candidate": 99}, {"prefer": "luck"}, {"candidat": 1}):
+    for wrong in ({"alias": "best"}, {"candidate": 99}, {"prefer": "luck"}, {"candidat": 1}, {"register": "a\0b"}):
         assert service.ask("POST", f"/v1/jobs/{job}/pick", "submit", json=wrong).status_code == 422
 
 
@@ -229,6 +229,8 @@ def test_the_figures_count_what_was_asked(service: Serving) -> None:
     assert int(counted[1]) >= 1
     assert 'autoshrink_jobs{state="queued"} 0.0' in text
     assert "autoshrink_request_seconds_bucket" in text
+    assert service.process is not None
+    assert "torch" not in Path(f"/proc/{service.process.pid}/maps").read_text(), "nobody waits for it, nor feeds it"
     paths = service.ask("GET", "/openapi.json", "read").json()["paths"]
     assert "/v1/jobs/{job}/events" in paths
 

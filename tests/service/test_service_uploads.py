@@ -73,6 +73,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
         with_target("hardware: cpu", "hardware: mine.yaml", mine_yaml=HARDWARE.replace("onnxruntime", "onyx")),
         "no backend 'onyx'",
     ),
+    "too many workers": (with_target("candidates: 3", "workers: 4096"), "target.yaml:6: search.workers: 4096"),
     "an unknown key": (with_target("accuracy:", "acuracy:"), "did you mean 'accuracy'"),
 }  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ __all__ = ["Places", "check_project", "check_upload", "with_settings"]
 
 _FILES = {"model": ".onnx", "data": ".npz", "weights": ".safetensors"}
 """What an uploaded target's files end in: formats that hold data alone."""
+_MOST_WORKERS = max(2, os.cpu_count() or 1)
+"""Of an uploaded target: each is a process with torch in it, and strangers shall not fill the memory."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,8 @@ def _uploaded(folder: Path) -> Target:
         raise source.error(
             ("hardware", "device"), f"{target.hardware.device!r}: an uploaded target is measured on local or emulated"
         )
+    if target.search.workers > _MOST_WORKERS:
+        raise source.error(("search", "workers"), f"{target.search.workers}: this service has {_MOST_WORKERS} at most")
     if ":" in target.metric:
         raise source.error(("metric",), f"{target.metric!r} is code: an archive brings none; name a built-in metric")
     for field, ending in _FILES.items():

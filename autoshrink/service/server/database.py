@@ -31,6 +31,9 @@ __all__ = ["Database", "audit", "jobs", "tokens"]
 _BUSY = 10.0
 """Seconds that a writer waits for another one."""
 
+_THREADS = 40
+"""That ask at the same time: as many as the server has for what blocks."""
+
 _tables = MetaData()
 
 jobs = Table(
@@ -96,7 +99,7 @@ class Database:
             BackendUnavailable: the database does not answer, or its driver is not installed.
         """
         try:
-            self.engine = create_engine(url, pool_pre_ping=not url.startswith("sqlite"))
+            self.engine = create_engine(url, pool_size=_THREADS, pool_pre_ping=not url.startswith("sqlite"))
         except (ArgumentError, NoSuchModuleError):
             raise SpecError(
                 "--database: is no address of a database; write postgresql+psycopg://USER@HOST/DATABASE"

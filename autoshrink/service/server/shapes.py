@@ -14,7 +14,7 @@ __all__ = ["JobShown", "Jobs", "Made", "PickWish", "Picked", "Problem", "Progres
 
 Candidates = Annotated[int, Field(ge=1, le=1_000_000, description="how many recipes to try at most")]
 Time = Annotated[str, Field(max_length=40, description='start no candidate after, such as "5 min"')]
-Text = Annotated[str, Field(min_length=1, max_length=255)]
+Text = Annotated[str, Field(max_length=255, pattern=r"^[^\x00-\x1f\x7f]+$")]
 
 
 class _Asked(BaseModel):
