@@ -106,11 +106,11 @@ class Serving:
     def wait_for(self, job: str, *states: str, within: float = 120.0) -> dict[str, Any]:
         until = time.monotonic() + within
         while True:
-            shown: dict[str, Any] = self.ask("GET", f"/v1/jobs/{job}", "read").json()
-            if shown["state"] in states:
+            shown: dict[str, Any] = self.ask("GET", f"/v1/jobs/{job}", "submit").json()
+            if shown.get("state") in states:
                 return shown
             assert time.monotonic() < until, shown
-            time.sleep(0.2)
+            time.sleep(0.2 if "state" in shown else 2.0)  # asked too often
 
     def close(self) -> None:
         self._sessions[""].close()

@@ -122,7 +122,7 @@ def test_a_search_is_cancelled_and_gone_on_with(service: Serving) -> None:
     begun = time.monotonic()
     assert service.end() == 0, "and the follower does not keep it"
     follower.join()
-    assert time.monotonic() - begun < 8
+    assert time.monotonic() - begun < 9
     assert "end" not in told
     service.start()
     assert service.ask("GET", f"/v1/jobs/{job}", "read").json()["state"] == "running"
@@ -230,7 +230,7 @@ def test_the_figures_count_what_was_asked(service: Serving) -> None:
     assert 'autoshrink_jobs{state="queued"} 0.0' in text
     assert "autoshrink_request_seconds_bucket" in text
     assert service.process is not None
-    assert "torch" not in Path(f"/proc/{service.process.pid}/maps").read_text(), "nobody waits for it, nor feeds it"
+    assert "libtorch" not in Path(f"/proc/{service.process.pid}/maps").read_text(), "nobody waits for it, nor feeds it"
     paths = service.ask("GET", "/openapi.json", "read").json()["paths"]
     assert "/v1/jobs/{job}/events" in paths
 
@@ -253,7 +253,7 @@ def test_tokens_are_made_and_revoked_on_the_command_line(service: Serving) -> No
 
 
 def test_too_much_and_too_often_is_refused(tmp_path: Path) -> None:
-    with serving(tmp_path, "--body-limit", "20 KiB", "--submissions", "3", "--requests", "60") as service:
+    with serving(tmp_path, "--body-limit", "20 KiB", "--submissions", "3", "--requests", "30") as service:
 
         def blocks() -> Iterator[bytes]:  # without a length ahead
             for _ in range(100):
@@ -271,6 +271,6 @@ def test_too_much_and_too_often_is_refused(tmp_path: Path) -> None:
         refused = service.upload()
         assert refused.status_code == 429
         assert 1 <= int(refused.headers["Retry-After"]) <= 20
-        codes = [service.ask("GET", "/v1/jobs", "read").status_code for _ in range(70)]
+        codes = [service.ask("GET", "/v1/jobs", "read").status_code for _ in range(60)]
         assert set(codes) == {200, 429}
         assert service.ask("GET", "/readyz", secret="").status_code == 200
