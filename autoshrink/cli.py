@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from autoshrink import __version__
+from autoshrink.console.choices import Preference
+from autoshrink.console.serving import add_service_commands
 
 __all__ = ["app", "main"]
 
@@ -41,19 +42,7 @@ TimeLimit = Annotated[
 ]
 Workers = Annotated[int | None, typer.Option(min=1, help="Candidates in work at the same time.")]
 Address = Annotated[str | None, typer.Option(metavar="RAY", help="A Ray cluster's address; by default this machine.")]
-
 Webhook = Annotated[str | None, typer.Option(metavar="URL", help="Post what changed.", envvar="AUTOSHRINK_WEBHOOK")]
-
-
-class Preference(StrEnum):
-    """What to pick a model by."""
-
-    KNEE = "knee"
-    LATENCY = "latency"
-    SIZE = "size"
-    MEMORY = "memory"
-    ENERGY = "energy"
-    ACCURACY = "accuracy"
 
 
 @app.callback(invoke_without_command=True)
@@ -150,13 +139,16 @@ def pick(
     register: Annotated[str | None, typer.Option(metavar="MODEL", help="Register it in MLflow as MODEL.")] = None,
     alias: Annotated[str | None, typer.Option(metavar="A", help="Give the version this alias.")] = None,
     to: Annotated[Path | None, typer.Option(metavar="DIR", help="Copy the files, recipe and figures there.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
     store: StoreUrl = None,
 ) -> None:
     """Take a model of the front: copy its files, register it, or just show it."""
     with _reported():
         from autoshrink.console.commands import pick as run
 
-        raise typer.Exit(run(name, candidate, prefer.value, register=register, alias=alias, to=to, store=store))
+        raise typer.Exit(
+            run(name, candidate, prefer.value, register=register, alias=alias, to=to, json=json, store=store)
+        )
 
 
 @app.command()
@@ -297,3 +289,6 @@ def _reported() -> Iterator[None]:
     except KeyboardInterrupt:
         typer.echo("interrupted", err=True)
         raise typer.Exit(130) from None
+
+
+add_service_commands(app, _reported)

@@ -19,7 +19,6 @@ from autoshrink.console.tables import measurement_table, print_front, short_cond
 from autoshrink.core import (
     AutoshrinkError,
     Candidate,
-    Front,
     Hardware,
     Recipe,
     Source,
@@ -156,9 +155,11 @@ def pick(
     register: str | None,
     alias: str | None,
     to: Path | None,
+    json: bool,
     store: str | None,
 ) -> int:
     """Take one candidate: by its id, or the best of the front by a preference."""
+    from autoshrink.service.picking import choose
     from autoshrink.service.run import load_front
 
     if alias and not register:
@@ -168,8 +169,9 @@ def pick(
         name, number = latest(root), int(name)
     kept = Store.open(root, name)
     target, found, document = load_front(kept)
-    candidate = _chosen(found, number, prefer)
-    console = plain_console()
+    candidate = choose(found, number, prefer)
+    console = plain_console(Path("-") if json else None)
+    taken: dict[str, Any] = {"search": kept.name, "candidate": candidate.id, "recipe": candidate.recipe.describe()}
     console.print(f"Candidate {candidate.id} of {kept.name}: {candidate.recipe.describe()}", highlight=False)
     console.print(measurement_table(candidate.metrics, {"accuracy": _scores(candidate)}, ""))
     folder = kept.artifact_folder(candidate)
@@ -192,8 +194,11 @@ def pick(
         picked = register_model(kept.folder, target, found, candidate, folder, register, alias, about, by)
         console.print(f"Registered as version {picked.version} of {picked.model!r}; load it with", soft_wrap=True)
         console.print(f"  {picked.line}", highlight=False, soft_wrap=True)
+        taken |= {"model": picked.model, "version": picked.version, "line": picked.line}
     if to is not None or register is not None:
         kept.keep_pick(candidate.id)
+    if json:
+        print(json_module.dumps(taken, indent=1))
     return 0
 
 
@@ -260,20 +265,6 @@ def write_json(document: object, path: Path | None) -> None:
         path.write_text(text + "\n", encoding="utf-8")
     except OSError as error:
         raise SpecError(f"--json {path}: can't be written: {error}") from None
-
-
-def _chosen(found: Front, number: int | None, prefer: str) -> Candidate:
-    if number is not None:
-        known = {item.candidate.id: item for item in found.judged}
-        if number not in known:
-            raise SpecError(f"no candidate {number}; the front has {[member.id for member in found.members]}")
-        if known[number].candidate.artifact is None:
-            raise SpecError(f"candidate {number} has no artifact: it was {known[number].state}, {known[number].reason}")
-        return known[number].candidate
-    chosen = found.knee() if prefer == "knee" else found.best(prefer)
-    if chosen is None:
-        raise SpecError("the front is empty: no candidate meets the limits; 'autoshrink front' says which limit binds")
-    return chosen
 
 
 def _scores(candidate: Candidate) -> str:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from autoshrink.core import COSTS, Accuracy, Candidate, Front, Limits, SpecError, Target, judge
+from autoshrink.core import COSTS, Accuracy, AutoshrinkError, Candidate, Front, Limits, SpecError, Target, judge
 from autoshrink.search.store import Store
 
-__all__ = ["blind", "front_of", "limits_for", "report"]
+__all__ = ["blind", "front_of", "limits_for", "load_front", "report"]
 
 
 def limits_for(target: Target, baseline: Candidate) -> Limits:
@@ -76,6 +76,21 @@ def report(store: Store, target: Target, front: Front, seconds: dict[str, float]
         "hypervolume": front.hypervolume,
         "seconds": {name: round(value, 3) for name, value in seconds.items()},
     }
+
+
+def load_front(store: Store) -> tuple[Target, Front, dict[str, Any]]:
+    """Judge a past search again from its records, finished or not.
+
+    Raises:
+        AutoshrinkError: not even the original model was measured.
+    """
+    target, candidates = store.target(), store.candidates()
+    if not candidates or candidates[0].id != 0:
+        raise AutoshrinkError(
+            f"search {store.name!r} ended before anything was measured; --resume {store.name} goes on"
+        )
+    front = front_of(target, candidates)
+    return target, front, report(store, target, front, store.read_json("seconds.json") or {})
 
 
 def _metrics(candidate: Candidate) -> dict[str, dict[str, Any]]:

@@ -9,12 +9,12 @@ from typing import Any
 
 from autoshrink.backends.measuring import fingerprint
 from autoshrink.backends.registry import backend
-from autoshrink.core import AutoshrinkError, DeviceError, Encoding, Front, Refusal, Target
+from autoshrink.core import DeviceError, Encoding, Front, Refusal, Target
 from autoshrink.devices.identity import difference
 from autoshrink.devices.registry import device
 from autoshrink.search.cache import Cache
 from autoshrink.search.engine import Again, search, search_again
-from autoshrink.search.report import front_of, report
+from autoshrink.search.report import load_front, report
 from autoshrink.search.reuse import Reuse
 from autoshrink.search.session import Session
 from autoshrink.search.store import Store
@@ -145,21 +145,6 @@ def _same_device(store: Store, about: Mapping[str, Any]) -> None:
         f"{store.name} was measured on a device that is no longer the same, so that figures can't be compared: "
         f"{differing}. Begin a new search; what was trained serves it, too"
     )
-
-
-def load_front(store: Store) -> tuple[Target, Front, dict[str, Any]]:
-    """Judge a past search again from its records, finished or not.
-
-    Raises:
-        AutoshrinkError: not even the original model was measured.
-    """
-    target, candidates = store.target(), store.candidates()
-    if not candidates or candidates[0].id != 0:
-        raise AutoshrinkError(
-            f"search {store.name!r} ended before anything was measured; --resume {store.name} goes on"
-        )
-    front = front_of(target, candidates)
-    return target, front, report(store, target, front, store.read_json("seconds.json") or {})
 
 
 def _plots(target: Target, store: Store, front: Front) -> tuple[Path, ...]:

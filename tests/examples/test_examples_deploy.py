@@ -56,17 +56,27 @@ def test_systemd_takes_a_unit(unit: Path, tmp_path: Path) -> None:
 
 def test_every_unit_is_there() -> None:
     assert {path.name for path in UNITS} == {
+        "autoshrink-serve.service",
         "autoshrink-watch.service",
         "autoshrink-visit.service",
         "autoshrink-visit.timer",
     }
 
 
-@pytest.mark.parametrize("command", commands(), ids=lambda command: command[-3])
+VISITS = [command for command in commands() if "serve" not in command]
+
+
+@pytest.mark.parametrize("command", VISITS, ids=lambda command: command[-3])
 def test_a_unit_calls_a_command_that_there_is(command: list[str]) -> None:
     found = understood(command)
     assert found["targets"] == [Path("digits/target.yaml")]
     assert found["once"] != (found["every"] is not None)
+
+
+def test_the_service_is_ended_without_its_searches() -> None:
+    [command] = [command for command in commands() if command not in VISITS]
+    assert understood(command)["projects"] == [Path("/srv/models")]
+    assert "KillMode=process" in (DEPLOY / "autoshrink-serve.service").read_text().splitlines()
 
 
 def test_the_manifest_is_a_cron_job_that_visits_once() -> None:

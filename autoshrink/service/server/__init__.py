@@ -1,0 +1,1 @@
+"""The service: searches that are submitted, queued, followed and fetched over REST."""
