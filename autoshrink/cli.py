@@ -40,6 +40,7 @@ Candidates = Annotated[int | None, typer.Option(min=1, help="How many recipes to
 TimeLimit = Annotated[
     str | None, typer.Option("--time", metavar="TIME", help='Start no candidate after, e.g. "5 min".')
 ]
+CandidateTimeout = Annotated[str | None, typer.Option(metavar="TIME", help="End a piece of work that takes longer.")]
 Workers = Annotated[int | None, typer.Option(min=1, help="Candidates in work at the same time.")]
 Address = Annotated[str | None, typer.Option(metavar="RAY", help="A Ray cluster's address; by default this machine.")]
 Webhook = Annotated[str | None, typer.Option(metavar="URL", help="Post what changed.", envvar="AUTOSHRINK_WEBHOOK")]
@@ -75,6 +76,7 @@ def search(
     target: Annotated[Path | None, typer.Argument(metavar="TARGET", help="The target's YAML file.")] = None,
     candidates: Candidates = None,
     time: TimeLimit = None,
+    candidate_timeout: CandidateTimeout = None,
     workers: Workers = None,
     address: Address = None,
     name: Annotated[str | None, typer.Option(help="What to call the search.")] = None,
@@ -91,6 +93,7 @@ def search(
                 target,
                 candidates=candidates,
                 time=time,
+                candidate_timeout=candidate_timeout,
                 workers=workers,
                 address=address,
                 name=name,
@@ -161,10 +164,7 @@ def ui(
     ] = None,
     host: Annotated[str, typer.Option(help="The address to listen at.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="The port to listen at.")] = 5000,
-    artifacts: Annotated[
-        str | None,
-        typer.Option(metavar="URL", help="Where the server keeps its clients' artifacts."),
-    ] = None,
+    artifacts: Annotated[str | None, typer.Option(metavar="URL", help="Where clients' artifacts are kept.")] = None,
     basic_auth: Annotated[bool, typer.Option("--basic-auth", help="With MLflow's basic authentication.")] = False,
     workers: Annotated[int, typer.Option(min=1, help="The server's processes.")] = 1,
 ) -> None:

@@ -29,6 +29,7 @@ from autoshrink.core import (
     content_key,
 )
 from autoshrink.models.recovery import RUNGS
+from autoshrink.search.outstanding import Piece
 from autoshrink.search.work import Compressed, Measured
 from autoshrink.search.workers import Answer, Pool
 from autoshrink.techniques.registry import untrained
@@ -166,33 +167,41 @@ class Sleeping(_Simulated, Pool):
         super().__init__(target, workers, address)
         self.naps = Naps()
         self._chance = random.Random(0)
-        self._answers: dict[Any, Answer] = {}
+        self._answers: dict[Piece, Answer] = {}
 
-        def nap(seconds: float) -> tuple[float, float]:
+        def nap(seconds: float) -> Iterator[tuple[float, float] | None]:
             begun = time.time()
+            yield None
             time.sleep(seconds)
-            return begun, time.time()
+            yield begun, time.time()
 
         self._nap: Any = ray.remote(num_cpus=1, max_retries=0)(nap)
 
     def start(self, workers: int) -> None:
         """Start the workers' processes."""
-        ray.get([self._nap.remote(2.0) for _ in range(workers)])
+        for piece in [self._outstanding.hand_out(lambda: self._nap.remote(2.0)) for _ in range(workers)]:
+            self._await(piece)
 
-    def take(self, ended: Any) -> Answer:
-        self.naps.spans.append(ray.get(ended))
+    def take(self, ended: Piece) -> Answer:
+        self.naps.spans.append(ended.answer)
         return self._answers.pop(ended)
 
     def rest(self) -> None:
         """Wait for the workers that are asleep, so that their naps count too."""
-        for ref in list(self._answers):
-            self.take(ref)
+        for piece in list(self._answers):
+            self._await(piece)
+            self.take(piece)
 
     def _send(self, seconds: float, result: Compressed | Measured | Sensitivity, *, on_device: bool = False) -> Any:
         task = self._nap.options(resources={self._device: 1} if on_device else {})
-        ref = task.remote(seconds * self._chance.uniform(1 - _SPREAD, 1 + _SPREAD))
-        self._answers[ref] = Answer("done", result)
-        return ref
+        length = seconds * self._chance.uniform(1 - _SPREAD, 1 + _SPREAD)
+        piece = self._outstanding.hand_out(lambda: task.remote(length))
+        self._answers[piece] = Answer("done", result)
+        return piece
+
+    def _await(self, piece: Piece) -> None:
+        while not self.wait([piece], timeout=1.0):
+            pass
 
 
 @contextmanager

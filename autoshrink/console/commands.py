@@ -63,6 +63,7 @@ def demo(
         folder / "target.yaml",
         candidates=candidates,
         time=time,
+        candidate_timeout=None,
         workers=workers,
         address=None,
         name=None,
@@ -77,6 +78,7 @@ def search(
     *,
     candidates: int | None,
     time: str | None,
+    candidate_timeout: str | None,
     workers: int | None,
     address: str | None,
     name: str | None,
@@ -86,8 +88,9 @@ def search(
 ) -> int:
     """Run or resume a search, show it while it works, and print the front."""
     root = store_root(store)
-    changes = {"candidates": candidates, "workers": workers}
-    changes["time"] = parse_option("--time", time) if time else None  # type: ignore[assignment]
+    changes: dict[str, Any] = {"candidates": candidates, "workers": workers}
+    for option, given in (("time", time), ("candidate_timeout", candidate_timeout)):
+        changes[option] = parse_option(f"--{option.replace('_', '-')}", given) if given else None
     if (path is None) == (resume is None):
         raise SpecError("name a target's file, such as: autoshrink search target.yaml; or --resume NAME")
     if resume is not None:

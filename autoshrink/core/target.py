@@ -67,6 +67,8 @@ class SearchSettings(Frozen):
     ]
     candidates: Annotated[int, Field(ge=1, le=1_000_000)] = 40
     time: Seconds | None = None
+    candidate_timeout: Seconds | None = None
+    """How long each piece of a candidate's work may take: to build or train and export it, or to measure it."""
     workers: Annotated[int, Field(ge=1, le=4096)] = 2
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     sampler: Literal["tpe", "nsga2", "gp", "random"] = "tpe"

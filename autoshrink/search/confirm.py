@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from autoshrink.core import Accuracy, Candidate, Front, Recipe
 from autoshrink.search.report import blind, limits_for
-from autoshrink.search.session import Session
+from autoshrink.search.session import Session, WorkFailed
 from autoshrink.search.work import Compressed
 from autoshrink.search.workers import Work
 
@@ -109,7 +109,11 @@ def _take_off(session: Session, members: list[Candidate]) -> None:
     scores = [functools.partial(session.pool.measure, session.stored(m), splits=_BOTH, wants=()) for m in members]
     asked = [score() for score in scores]
     for member, score, running in zip(members, scores, asked, strict=True):
-        measured = session.on_device(score, running)
+        try:
+            measured = session.on_device(score, running)
+        except WorkFailed as failure:
+            _fail(session, member, failure)
+            continue
         session.clock.add(measured.seconds)
         scored = member.model_copy(update={"accuracy": measured.accuracy})
         if "accuracy" in limits.excess(scored):
@@ -118,9 +122,27 @@ def _take_off(session: Session, members: list[Candidate]) -> None:
 
 def _measure(session: Session, member: Candidate, reference: Compressed) -> None:
     made, original = session.stored(member), session.original.measurement
-    measured = session.on_device(lambda: session.pool.measure(made, reference, original, _BOTH))
+    try:
+        measured = session.on_device(lambda: session.pool.measure(made, reference, original, _BOTH))
+    except WorkFailed as failure:
+        _fail(session, member, failure)
+        return
     session.clock.add(measured.seconds)
     session.finish(session.record(member.id, member.recipe, made, measured, member.seconds))
+
+
+def _fail(session: Session, member: Candidate, failure: WorkFailed) -> None:
+    """Take a candidate off the front that could not be measured again: others may stand in its place.
+
+    Raises:
+        WorkFailed: it is the original, which all others are compared with.
+    """
+    if not member.id:
+        raise failure
+    failed = Candidate(
+        id=member.id, recipe=member.recipe, outcome="failed", reason=str(failure), seconds=member.seconds
+    )
+    session.finish(failed)
 
 
 def _confirm_original(session: Session) -> None:

@@ -78,7 +78,9 @@ class Exploration:
             for ended in session.pool.wait([*self._running, *self._awaited], timeout=1.0):
                 if ended in self._awaited:
                     self._awaited.remove(ended)
-                    self._take_sensitivity(session.sensitivity(ended))
+                    table = session.sensitivity(ended)
+                    if table is not None:
+                        self._take_sensitivity(table)
                 else:
                     self._land(ended)
 

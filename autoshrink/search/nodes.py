@@ -14,11 +14,14 @@ from autoshrink.devices.base import Device
 from autoshrink.devices.node import Node
 from autoshrink.devices.parcel import harness
 from autoshrink.devices.registry import device
+from autoshrink.search.pulse import Pulse
 
-__all__ = ["Nodes", "connect", "device_resource", "join", "members", "place_of"]
+__all__ = ["Nodes", "connect", "device_resource", "join", "members", "place_of", "pulse"]
 
 _LOOK = 1.0
 """Seconds between two looks whether a node is still there."""
+_AWAY = 20.0
+"""Seconds that a cluster's head may be away, while it is started again."""
 _MOST = 16
 """Files that a process keeps handed over."""
 _HANDED_OVER: dict[str, Any] = {}
@@ -137,10 +140,26 @@ def connect(address: str, **settings: Any) -> None:
 
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    os.environ.setdefault("RAY_DEDUP_LOGS", "0")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         ray.init(address, log_to_driver=False, logging_level=logging.ERROR, ignore_reinit_error=True, **settings)
+
+
+def pulse(address: str | None) -> Pulse:
+    """Find what has to be there as long as a search runs: Ray's head, and its process on this machine.
+
+    Args:
+        address: Ray's; None where it was started here for this search, so that what is gone stays away.
+    """
+    import ray
+
+    context = ray.get_runtime_context()
+    head, _, port = context.gcs_address.rpartition(":")
+    places = {"head": (head.strip("[]"), int(port))}
+    for node in ray.nodes():
+        if node["NodeID"] == context.get_node_id():
+            places["raylet"] = node["NodeManagerAddress"], node["NodeManagerPort"]
+    return Pulse(places, 0.0 if address is None else _AWAY)
 
 
 def _far_end() -> Callable[..., tuple[dict[str, Any], bytes]]:

@@ -22,17 +22,22 @@ from autoshrink.core import (
 from autoshrink.core.candidate import Outcome
 from autoshrink.search import work
 from autoshrink.search.clock import Clock
+from autoshrink.search.outstanding import LOST
 from autoshrink.search.report import front_of, limits_for
 from autoshrink.search.reuse import Reuse
 from autoshrink.search.store import Store
 from autoshrink.search.watcher import Progress, Silent, Watcher
 from autoshrink.search.workers import Pool, Work
 
-__all__ = ["TRIES", "Session", "Tracking"]
+__all__ = ["TRIES", "Session", "Tracking", "WorkFailed"]
 
 TRIES = 3
 """How often a device is asked before it counts as gone."""
 _UNMEASURED = "the original model was not measured: run the search again with --resume"
+
+
+class WorkFailed(AutoshrinkError):
+    """A piece of work failed that was waited for by itself."""
 
 
 class Tracking(Protocol):
@@ -119,7 +124,10 @@ class Session:
         return self.store.candidate(number) if number is not None else None
 
     def all_fail(self) -> str:
-        """Say so when the first five candidates or ten in a row failed; empty when not."""
+        """Say so when the first five candidates or ten in a row failed; empty when not.
+
+        Those whose workers were lost don't count: the next ones need not be.
+        """
         for group, size, words in (
             (self._outcomes[:5], 5, "the first five candidates"),
             (self._outcomes[-10:], 10, "ten in a row"),
@@ -140,7 +148,8 @@ class Session:
             self.tracking.log(candidate)
 
     def _take(self, candidate: Candidate) -> None:
-        if candidate.id and candidate.key not in self.by_key:
+        lost = candidate.outcome == "failed" and candidate.reason.startswith(LOST)
+        if candidate.id and candidate.key not in self.by_key and not lost:
             self._outcomes.append(candidate.outcome)
         self.by_key[candidate.key] = candidate.id
         self.last = max(self.last, candidate.id)
@@ -170,9 +179,14 @@ class Session:
             seconds=seconds,
         )
 
-    def sensitivity(self, asked: Work) -> Sensitivity:
-        """Wait for what the layers bear, and keep it."""
-        table: Sensitivity = self.result(asked, "what the layers bear can't be measured")
+    def sensitivity(self, asked: Work) -> Sensitivity | None:
+        """Wait for what the layers bear, and keep it; None where that was ended from outside, and is done without."""
+        try:
+            table: Sensitivity = self.result(asked, "what the layers bear can't be measured")
+        except WorkFailed:
+            if self.pool.take(asked).cut:
+                return None
+            raise
         self.reuse.keep_sensitivity(table)
         return table
 
@@ -194,7 +208,7 @@ class Session:
         Raises:
             SpecError: the user's model or data is the reason why there is no result.
             DeviceError: the device is.
-            AutoshrinkError: the work failed.
+            WorkFailed: the work failed.
         """
         while not self.pool.wait([ref], timeout=1.0):
             self.show()
@@ -206,7 +220,7 @@ class Session:
         if answer.kind == "device":
             raise DeviceError(answer.reason)
         if answer.kind == "failed":
-            raise AutoshrinkError(f"{what}:\n{answer.reason}")
+            raise WorkFailed(f"{what}:\n{answer.reason}")
         return answer.result
 
     def on_device(self, ask: Callable[[], Work], asked: Work | None = None) -> work.Measured:
@@ -218,6 +232,7 @@ class Session:
 
         Raises:
             DeviceError: it fails every time.
+            WorkFailed: the artifact does.
         """
         for attempt in range(1, TRIES + 1):
             try:

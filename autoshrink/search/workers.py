@@ -7,7 +7,7 @@ import signal
 import tempfile
 import threading
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, ParamSpec, TypeVar
@@ -15,17 +15,18 @@ from typing import Any, Literal, ParamSpec, TypeVar
 import ray
 
 from autoshrink.backends.measuring import Effort
-from autoshrink.core import COSTS, DeviceError, Measurement, Recipe, Refusal, SpecError, Target
+from autoshrink.core import COSTS, DeviceError, Measurement, Recipe, Refusal, SpecError, Target, show_quantity
 from autoshrink.core.errors import BackendUnavailable
 from autoshrink.devices.identity import difference
 from autoshrink.devices.node import Node
 from autoshrink.search import work
-from autoshrink.search.nodes import connect, device_resource, join, members, place_of
+from autoshrink.search.nodes import connect, device_resource, join, members, place_of, pulse
+from autoshrink.search.outstanding import BEGUN, Cut, Outstanding, Piece
 
 __all__ = ["Answer", "Pool", "Work"]
 
-Work = Any
-"""A piece of work that was handed out: a reference of Ray's."""
+Work = Piece
+"""A piece of work that was handed out."""
 _INTERPRETER = ("python", "libc")
 """What a runtime with an environment of its own has another one of, on the same device."""
 P = ParamSpec("P")
@@ -39,6 +40,8 @@ class Answer:
     kind: Literal["done", "refused", "failed", "device", "input"]
     result: Any = None
     reason: str = ""
+    cut: Cut = ""
+    """What ended the work from outside, where that is why it failed."""
 
 
 class Pool:
@@ -77,22 +80,25 @@ class Pool:
             signal.signal(signal.SIGTERM, signal.default_int_handler)  # Ray's own handler would end the search unkept
         self._workers = workers
         self._target = ray.put(target)
+        limit = target.search.candidate_timeout
+        words = f"took longer than {show_quantity(limit, 's')} (--candidate-timeout)" if limit is not None else ""
+        self._outstanding = Outstanding(pulse(address), limit, words)
         measures = self._alone or self._nodes
         self.devices = int(ray.cluster_resources().get(self._device, 1)) if measures else workers
         self._scratch = tempfile.TemporaryDirectory(prefix="autoshrink-search-")
 
     def compress(self, recipe: Recipe, rung: int | None = None, known: bytes | None = None) -> Work:
         """Have a recipe applied and exported, with its recovery, a short one (``rung``) or none (0)."""
-        return self._elsewhere(_COMPRESS).remote(self._target, recipe, rung, known, self._scratch.name)
+        return self._hand_out(_COMPRESS, recipe, rung, known, self._scratch.name)
 
     def warm_up(self) -> None:
         """Have every worker load the model and the data, all at once, before the first of them is asked anything."""
         for _ in range(self._workers):
-            self._elsewhere(_WARM_UP).remote(self._target)
+            self._hand_out(_WARM_UP)
 
     def sensitivity(self) -> Work:
         """Have measured how much each layer of the model bears."""
-        return self._elsewhere(_SENSITIVITY).remote(self._target)
+        return self._hand_out(_SENSITIVITY)
 
     def measure(
         self,
@@ -105,30 +111,33 @@ class Pool:
     ) -> Work:
         """Have an artifact measured, alone on its device; only scored, without any cost, it may run beside others."""
         other = (reference.artifact, reference.files) if reference else None
-        task = self._elsewhere(_MEASURE, resources=self._alone if wants else {})
-        asked = (made.artifact, made.files, other, original, splits, wants, effort)
-        return task.remote(self._target, *asked, scratch=self._scratch.name, address=self._address)
+        asked = (made.artifact, made.files, other, original, splits, wants, effort, self._scratch.name, self._address)
+        return self._hand_out(_MEASURE, *asked, resources=self._alone if wants else {})
 
     def wait(self, running: list[Work], timeout: float) -> list[Work]:
-        """Wait until at least one piece of work has ended, or the time is over."""
-        return ray.wait(running, num_returns=1, timeout=timeout)[0] if running else []
+        """Wait until at least one piece of work has ended, or the time is over.
+
+        What is lost with a worker or a node is handed out again, and what takes too long is ended.
+
+        Raises:
+            RayGone: Ray itself was ended.
+        """
+        return self._outstanding.wait(running, timeout)
 
     def take(self, ended: Work) -> Answer:
-        """Fetch an answer; a worker that died, for want of memory say, is a failure of its candidate."""
-        try:
-            answer: Answer = ray.get(ended)
-            return self._checked(answer)
-        except (
-            ray.exceptions.WorkerCrashedError,
-            ray.exceptions.OutOfMemoryError,
-            ray.exceptions.TaskCancelledError,
-        ) as e:
-            return Answer("failed", reason=f"the worker died: {e}")
+        """Fetch an answer; work that was ended from outside is a failure of its candidate."""
+        if ended.answer is None:
+            return Answer("failed", reason=ended.reason, cut=ended.cut)
+        return self._checked(ended.answer)
 
     def close(self) -> None:
-        """Let the workers go."""
+        """Let the workers go, whatever they are doing."""
+        self._outstanding.forget()
         ray.shutdown()
         self._scratch.cleanup()
+
+    def _hand_out(self, task: Any, *arguments: Any, **options: Any) -> Work:
+        return self._outstanding.hand_out(lambda: self._elsewhere(task, **options).remote(self._target, *arguments))
 
     def _checked(self, answer: Answer) -> Answer:
         """See that a measurement was taken on the device that the search began with, whatever its name says."""
@@ -163,27 +172,36 @@ def _at_the_edge(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Ans
         return Answer("input", reason=str(error))
     except (DeviceError, BackendUnavailable) as error:
         return Answer("device", reason=str(error))
-    except Exception:  # a crash becomes a failed candidate, and the search goes on
+    except (Exception, SystemExit):  # a crash becomes a failed candidate, and the search goes on
         return Answer("failed", reason=traceback.format_exc())
 
 
-def _compress(target: Target, recipe: Recipe, rung: int | None, known: bytes | None, at: str) -> Answer:
-    return _at_the_edge(work.compress_recipe, target, recipe, rung, known, Path(at))
+def _compress(
+    target: Target, recipe: Recipe, rung: int | None, known: bytes | None, at: str
+) -> Iterator[Answer | None]:
+    yield BEGUN
+    yield _at_the_edge(work.compress_recipe, target, recipe, rung, known, Path(at))
 
 
-def _warm_up(target: Target) -> None:
-    _at_the_edge(work.workload_of, target)  # what is wrong shows when something is asked
+def _warm_up(target: Target) -> Iterator[Answer | None]:
+    yield BEGUN
+    loaded = _at_the_edge(work.workload_of, target)  # what is wrong shows when something is asked
+    yield Answer(loaded.kind, reason=loaded.reason)
 
 
-def _sensitivity(target: Target) -> Answer:
-    return _at_the_edge(work.sensitivity, target)
+def _sensitivity(target: Target) -> Iterator[Answer | None]:
+    yield BEGUN
+    yield _at_the_edge(work.sensitivity, target)
 
 
-def _measure(target: Target, *args: Any, scratch: str, address: str | None) -> Answer:
+def _measure(target: Target, *asked: Any) -> Iterator[Answer | None]:
+    *what, scratch, address = asked
+
     def measure() -> work.Measured:
-        return work.measure_artifact(target, *args, scratch=Path(scratch), place=place_of(target.hardware, address))
+        return work.measure_artifact(target, *what, scratch=Path(scratch), place=place_of(target.hardware, address))
 
-    return _at_the_edge(measure)
+    yield BEGUN
+    yield _at_the_edge(measure)
 
 
 _COMPRESS: Any = ray.remote(num_cpus=1, max_retries=0)(_compress)

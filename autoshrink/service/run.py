@@ -14,6 +14,7 @@ from autoshrink.devices.identity import difference
 from autoshrink.devices.registry import device
 from autoshrink.search.cache import Cache
 from autoshrink.search.engine import Again, search, search_again
+from autoshrink.search.pulse import RayGone
 from autoshrink.search.report import load_front, report
 from autoshrink.search.reuse import Reuse
 from autoshrink.search.session import Session
@@ -126,6 +127,8 @@ def _search(session: Session, accepts: Callable[[Encoding], str], again: Again |
         if session.tally is None:
             raise
         return session.front(), True
+    except RayGone as error:
+        raise DeviceError(f"{error}; go on with: autoshrink search --resume {session.store.name}") from None
     finally:
         session.keep_time()
 

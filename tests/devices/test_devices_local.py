@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from device_requests import Ask, assert_ended
+from device_requests import ADAPTER, Ask, assert_ended, request
 
 from autoshrink.core import AutoshrinkError, BackendUnavailable, DeviceError, Hardware, catalog_folder, names
 from autoshrink.devices.adb import Adb
@@ -114,6 +116,19 @@ def test_a_process_that_hangs_is_ended_with_its_children(ask: Ask, tmp_path: Pat
     children = tmp_path / "children"
     with pytest.raises(DeviceError, match=r"did not end within 3 s: artifact: load and run it once"):
         ask(timeout=3.0, options={"trouble": "hang", "children": str(children)})
+    assert_ended(children)
+
+
+def test_a_process_whose_caller_is_killed_goes_with_its_children(files: dict[str, Path], tmp_path: Path) -> None:
+    children = tmp_path / "children"
+    asked = request(options={"trouble": "hang", "children": str(children)})
+    caller = multiprocessing.get_context("spawn").Process(target=Local().run, args=(ADAPTER, asked, files, 300.0))
+    caller.start()
+    begun = time.monotonic()
+    while not children.exists() or len(children.read_text().split()) < 2:
+        assert time.monotonic() - begun < 120
+        time.sleep(0.02)
+    caller.kill()
     assert_ended(children)
 
 

@@ -23,6 +23,7 @@ from autoshrink.devices.local import Local
 from autoshrink.devices.node import Node
 from autoshrink.search import work
 from autoshrink.search.nodes import Nodes, device_resource, place_of
+from autoshrink.search.outstanding import Piece
 from autoshrink.search.workers import Answer, Pool
 from autoshrink.service.measure import measure_file
 
@@ -166,9 +167,10 @@ def test_what_another_device_measured_does_not_count(reached: Simulated, model: 
     answer = Answer("done", work.Measured(measurement, Accuracy(validation=0.9), {}))
     pool = Pool(TARGET, 1, reached.address)
     pool.fingerprint = about["device"]
-    assert pool.take(ray.put(answer)).kind == "done"
+    ended = Piece(lambda: None, ended=True, answer=answer)
+    assert pool.take(ended).kind == "done"
     pool.fingerprint = {**about["device"], "governor": "powersave"}
-    taken = pool.take(ray.put(answer))
+    taken = pool.take(ended)
     assert (taken.kind, "governor is powersave and" in taken.reason) == ("device", True)
     pool.close()
 

@@ -50,10 +50,11 @@ def launch(
         the ``log`` of what it printed, and ``gone``, whether the caller is.
     """
     places = {name: str(path.resolve()) for name, path in files.items()}
-    (folder / "request.json").write_text(json.dumps({**request, "files": places}))
     (folder / "harness").symlink_to(_PACKAGE, target_is_directory=True)
-    arguments = [str(adapter.resolve()), str(folder / "request.json"), str(folder)]
     ended, ends = os.pipe()
+    tied, tie = os.pipe()  # this end is closed with this process, however that ends; then the program is killed
+    (folder / "request.json").write_text(json.dumps({**request, "files": places, "tied": tied}))
+    arguments = [str(adapter.resolve()), str(folder / "request.json"), str(folder)]
     try:
         with (folder / "log").open("wb") as log:
             process = subprocess.Popen(
@@ -63,13 +64,15 @@ def launch(
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                pass_fds=(ends,),
+                pass_fds=(ends, tied),
                 start_new_session=True,
             )
         os.close(ends)  # only the process holds it now, so that its end shows without looking again and again
+        os.close(tied)
         code, gone = _wait(process, ended, timeout, caller)
     finally:
         os.close(ended)
+        os.close(tie)
     stage = folder / "stage"
     return {
         "code": code,
