@@ -93,7 +93,9 @@ def test_without_ray_a_search_stops_in_order_and_goes_on_later(project: Path) ->
         driver = start(project, *arguments)
         wait_for(project, "cut", max(count, records(project, "cut")), driver)
         begun = time.monotonic()
-        while not any(name_of(process).startswith("ray::_") for process in (family := family_of(driver.pid))):
+        family = family_of(driver.pid)
+        while not any(name_of(process).startswith("ray::_") for process in family):
+            family = family_of(driver.pid)
             assert time.monotonic() - begun < 120, "no worker at work"
             time.sleep(0.02)
         [process] = [process for process in family if name_of(process) == victim]
