@@ -157,9 +157,8 @@ class Pool:
         self._scratch.cleanup()
 
     def _hand_out(self, task: Any, *arguments: Any, **options: Any) -> Work:
-        return self._outstanding.hand_out(
-            lambda: self._elsewhere(task, **options).remote(self._room, self._target, *arguments)
-        )
+        where = (self._room, self._target)
+        return self._outstanding.hand_out(lambda: self._elsewhere(task, **options).remote(*where, *arguments))
 
     def _join(self, target: Target) -> None:
         """Join the cluster with what its nodes need: a connection that something was asked through has not got it."""
