@@ -11,6 +11,20 @@ import typer
 
 from autoshrink import __version__
 from autoshrink.console.choices import Preference
+from autoshrink.console.options import (
+    Address,
+    Artifacts,
+    Candidates,
+    CandidateTimeout,
+    JsonFile,
+    SearchName,
+    StoreUrl,
+    StudyUrl,
+    TargetFile,
+    TimeLimit,
+    Webhook,
+    Workers,
+)
 from autoshrink.console.serving import add_service_commands
 
 __all__ = ["app", "main"]
@@ -24,26 +38,6 @@ app = typer.Typer(
     epilog="Exit codes: 0 a front, 1 our own fault, 2 wrong input, 3 no candidate meets the limits, "
     "4 device or runtime unavailable, 130 interrupted.",
 )
-
-TargetFile = Annotated[Path, typer.Argument(metavar="TARGET", help="The target's YAML file.", show_default=False)]
-SearchName = Annotated[
-    str | None, typer.Argument(metavar="[NAME]", help="A search; by default the latest.", show_default=False)
-]
-StoreUrl = Annotated[
-    str | None,
-    typer.Option("--store", metavar="URL", help="The folder that holds all searches.", envvar="AUTOSHRINK_STORE"),
-]
-JsonFile = Annotated[
-    Path | None, typer.Option("--json", metavar="FILE", help="Write the result as one JSON document; - for stdout.")
-]
-Candidates = Annotated[int | None, typer.Option(min=1, help="How many recipes to try at most.")]
-TimeLimit = Annotated[
-    str | None, typer.Option("--time", metavar="TIME", help='Start no candidate after, e.g. "5 min".')
-]
-CandidateTimeout = Annotated[str | None, typer.Option(metavar="TIME", help="End a piece of work that takes longer.")]
-Workers = Annotated[int | None, typer.Option(min=1, help="Candidates in work at the same time.")]
-Address = Annotated[str | None, typer.Option(metavar="RAY", help="A Ray cluster's address; by default this machine.")]
-Webhook = Annotated[str | None, typer.Option(metavar="URL", help="Post what changed.", envvar="AUTOSHRINK_WEBHOOK")]
 
 
 @app.callback(invoke_without_command=True)
@@ -81,6 +75,8 @@ def search(
     address: Address = None,
     name: Annotated[str | None, typer.Option(help="What to call the search.")] = None,
     resume: Annotated[str | None, typer.Option(metavar="NAME", help="Go on with a search that was ended.")] = None,
+    artifacts: Artifacts = None,
+    study: StudyUrl = None,
     store: StoreUrl = None,
     json: JsonFile = None,
 ) -> None:
@@ -98,6 +94,8 @@ def search(
                 address=address,
                 name=name,
                 resume=resume,
+                artifacts=artifacts,
+                study=study,
                 store=store,
                 json=json,
             )

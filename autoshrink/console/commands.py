@@ -28,6 +28,7 @@ from autoshrink.core import (
     find_document,
     parse_quantity,
 )
+from autoshrink.search.places import Places
 from autoshrink.search.store import Store, latest, store_root
 
 if TYPE_CHECKING:
@@ -85,6 +86,8 @@ def search(
     resume: str | None,
     store: str | None,
     json: Path | None,
+    artifacts: str | None = None,
+    study: str | None = None,
 ) -> int:
     """Run or resume a search, show it while it works, and print the front."""
     root = store_root(store)
@@ -108,7 +111,7 @@ def search(
     about = f": {target.model} on {target.hardware.name}{limits and ', '}{limits}"
     console.print(Text.assemble("Search ", (kept.name, "bold"), about))
     with LiveView(console) as view:
-        finished = run(target, kept, address=address, watcher=view)
+        finished = run(target, kept, address=address, watcher=view, places=Places.given(artifacts, study))
     write_json(finished.document, json)
     print_front(console, finished.front, title=f"Front of {kept.name}", confirmed=finished.document["confirmed"])
     _next_steps(console, finished, bool(finished.front.members))

@@ -10,13 +10,10 @@ from typing import Annotated
 import typer
 
 from autoshrink.console.choices import RoleName
+from autoshrink.console.options import Address, StoreUrl
 
 __all__ = ["add_service_commands"]
 
-StoreUrl = Annotated[
-    str | None,
-    typer.Option("--store", metavar="URL", help="The folder that holds all searches.", envvar="AUTOSHRINK_STORE"),
-]
 DatabaseUrl = Annotated[
     str | None,
     typer.Option(
@@ -51,9 +48,7 @@ def add_service_commands(app: typer.Typer, reported: Callable[[], AbstractContex
         ] = None,
         searches: Annotated[int, typer.Option(min=1, max=1024, help="Searches at the same time.")] = 1,
         database: DatabaseUrl = None,
-        address: Annotated[
-            str | None, typer.Option(metavar="RAY", help="A Ray cluster's address; by default this machine.")
-        ] = None,
+        address: Address = None,
         body_limit: Annotated[str, typer.Option(metavar="SIZE", help="The largest upload.")] = "64 MiB",
         requests: Annotated[int, typer.Option(min=1, help="Requests a minute and token.")] = 1200,
         submissions: Annotated[int, typer.Option(min=1, help="Submissions a minute and token.")] = 300,

@@ -52,6 +52,10 @@ class Source:
         lines = {path[len(key) :]: line for path, line in self.lines.items() if path[: len(key)] == key}
         return Source(self.name, lines, self.folder, (*self.prefix, *key))
 
+    def moved(self, folder: Path) -> Source:
+        """Give the source of the same document in another folder."""
+        return Source(self.name, self.lines, folder, self.prefix)
+
     def error(self, path: KeyPath, message: str) -> SpecError:
         """Make the error for one key; the caller raises it."""
         return SpecError(self.located(path, message))

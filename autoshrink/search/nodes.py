@@ -7,6 +7,7 @@ import os
 import re
 import warnings
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from autoshrink.core import DeviceError, Hardware
@@ -114,8 +115,12 @@ def device_resource(hardware: Hardware) -> str:
     return f"device:{re.sub(r'[^a-z0-9]+', '-', hardware.name.lower()).strip('-')}"
 
 
-def join(address: str | None) -> None:
+def join(address: str | None, parcel: Path | None = None) -> None:
     """Connect to a cluster, unless that is done.
+
+    Args:
+        address: Ray's; None for the cluster that this machine is part of.
+        parcel: an archive that is unpacked on each node before it works, first on its ``sys.path``.
 
     Raises:
         DeviceError: there is none.
@@ -125,7 +130,7 @@ def join(address: str | None) -> None:
     if ray.is_initialized():
         return
     try:
-        connect(address or "auto")
+        connect(address or "auto", runtime_env={"working_dir": str(parcel)} if parcel else None)
     except (ConnectionError, ValueError, RuntimeError) as error:
         if address is not None:
             raise DeviceError(f"--address {address}: no Ray cluster there: {error}") from None

@@ -43,6 +43,7 @@ class Proposals:
             kind=settings.sampler,
             seed=settings.seed,
             presets=presets,
+            database=session.database,
         )
         for result in reversed(session.reuse.best_results(session.target, limits)):
             self._sampler.recall(result.params, result.candidate.key)

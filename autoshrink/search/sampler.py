@@ -12,6 +12,7 @@ from typing import Any
 from autoshrink.core import Candidate, Limits, Recipe, Space
 from autoshrink.core.front import accuracy_of, cost
 from autoshrink.core.recipe import Scalar
+from autoshrink.search.database import Database
 from autoshrink.search.journal import Direction, Journal
 from autoshrink.search.presets import PRESETS, Preset
 from autoshrink.search.study import Kind, Question, Study
@@ -56,6 +57,7 @@ class Sampler:
         kind: Kind,
         seed: int,
         presets: Sequence[Mapping[str, Sequence[Scalar] | float]] = PRESETS,
+        database: Database | None = None,
     ) -> None:
         """Begin or resume.
 
@@ -68,6 +70,7 @@ class Sampler:
             kind: Optuna's sampler.
             seed: of its random numbers.
             presets: what is asked first.
+            database: keeps the study in the journal's place.
         """
         self._space = space
         self._accepts = accepts
@@ -76,8 +79,11 @@ class Sampler:
         self._queue: deque[tuple[str, Params]] = deque()
         self._unfinished = Unfinished(journal.with_suffix(".unfinished"))
         directions: list[Direction] = ["maximize" if name == "accuracy" else "minimize" for name in self._objectives]
-        self._journal = Journal(journal, name, directions)
-        trials = self._journal.take()
+        if database is None:
+            self._journal: Journal | Database = (kept := Journal(journal, name, directions))
+            trials = kept.take()
+        else:
+            self._journal, trials = database, database.begin(directions)
         self._keys = {str(trial.user_attrs.get("key")) for trial in trials}
         self._asked = len(trials)
         self._study = Study(directions, kind, seed, trials)

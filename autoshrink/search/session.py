@@ -22,6 +22,7 @@ from autoshrink.core import (
 from autoshrink.core.candidate import Outcome
 from autoshrink.search import work
 from autoshrink.search.clock import Clock
+from autoshrink.search.database import Database
 from autoshrink.search.outstanding import LOST
 from autoshrink.search.report import front_of, limits_for
 from autoshrink.search.reuse import Reuse
@@ -60,6 +61,8 @@ class Session:
     pool: Pool
     tracking: Tracking
     watcher: Watcher = field(default_factory=Silent)
+    database: Database | None = None
+    """Holds the study; None where that is in the store."""
     running: int = 0
     """Candidates in work."""
     reach: str = ""

@@ -6,12 +6,10 @@ import fcntl
 import json
 import os
 import re
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlparse
 
 import numpy as np
 from pydantic import ValidationError
@@ -20,28 +18,12 @@ from autoshrink.core import Artifact, AutoshrinkError, Candidate, Source, SpecEr
 from autoshrink.core.catalog import is_file
 from autoshrink.core.documents import read_yaml
 from autoshrink.models.arrays import read_array
+from autoshrink.search.artifact_store import Artifacts
+from autoshrink.search.places import DEFAULT_ROOT, Places, store_root
 
 __all__ = ["DEFAULT_ROOT", "Store", "latest", "store_root"]
 
 _LONGEST_NAME = 150
-DEFAULT_ROOT = ".autoshrink"
-"""The folder in the current one that holds all searches where nothing else is said."""
-
-
-def store_root(url: str | None = None) -> Path:
-    """Find the folder that holds all searches: ``--store``, else ``AUTOSHRINK_STORE``, else ``.autoshrink`` here.
-
-    Raises:
-        SpecError: the address is not a folder.
-    """
-    url = url or os.environ.get("AUTOSHRINK_STORE") or DEFAULT_ROOT
-    parsed = urlparse(url)
-    if parsed.scheme not in ("", "file"):
-        raise SpecError(f"--store {url}: only a folder is supported, as a path or a file:// address")
-    root = Path(unquote(parsed.path) if parsed.scheme == "file" else url)
-    if root.exists() and not root.is_dir():
-        raise SpecError(f"--store {url}: is not a folder")
-    return root
 
 
 def latest(root: Path) -> str:
@@ -65,8 +47,9 @@ class Store:
         self.study = folder / "study.journal"
         self._answers = folder / "answers"
         self._candidates = folder / "candidates.jsonl"
-        self._places: dict[int, int] = {}
+        self._lines: dict[int, int] = {}
         """Where in that file the latest record of each candidate begins."""
+        self._places: Places | None = None
 
     @classmethod
     def create(cls, root: Path, target: Target, name: str | None = None) -> Store:
@@ -174,7 +157,7 @@ class Store:
                     candidate = Candidate.model_validate_json(line)
                 except ValidationError as error:
                     raise AutoshrinkError(f"{self._candidates}:{number}: damaged record: {error}") from None
-                self._places[candidate.id] = place
+                self._lines[candidate.id] = place
                 place += len(line)
                 yield candidate
 
@@ -185,7 +168,7 @@ class Store:
             KeyError: there is none of this id.
         """
         with self._candidates.open("rb") as file:
-            file.seek(self._places[number])
+            file.seek(self._lines[number])
             return Candidate.model_validate_json(file.readline())
 
     def add(self, candidate: Candidate) -> None:
@@ -199,36 +182,49 @@ class Store:
             file.write(candidate.model_dump_json().encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
-        self._places[candidate.id] = end
+        self._lines[candidate.id] = end
 
     def artifact_folder(self, candidate: Candidate) -> Path:
-        """Give the folder of a candidate's files."""
+        """Give the folder of a candidate's files, fetched where this machine has them no more.
+
+        Raises:
+            AutoshrinkError: the candidate has none, or they are damaged.
+        """
         if candidate.artifact is None:
             raise AutoshrinkError(f"candidate {candidate.id} has no artifact: {candidate.outcome}")
-        return self.artifacts / candidate.artifact.key
+        return self._files().fetch(candidate.artifact)
 
     def keep_artifact(self, key: str, files: Mapping[str, bytes]) -> Path:
         """Write an artifact's files to its place in one step; the same content is kept once."""
-        place = self.artifacts / key
-        if not place.exists():
-            partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=self.artifacts))
-            for name, content in files.items():
-                with (partial / name).open("wb") as file:
-                    file.write(content)
-                    file.flush()
-                    os.fsync(file.fileno())
-            partial.chmod(0o755)
-            partial.rename(place)
-        return place
+        return self._files().keep(key, files)
 
     def find_artifact(self, artifact: Artifact) -> dict[str, bytes] | None:
         """Read an artifact's files from this search, or from another one beside it; None where nobody has them."""
-        for place in (self.artifacts / artifact.key, *sorted(self.folder.parent.glob(f"*/artifacts/{artifact.key}"))):
-            try:
-                return {name: (place / name).read_bytes() for name in artifact.files}
-            except OSError:
-                continue
-        return None
+        beside = [Store(path.parent)._files() for path in sorted(self.folder.parent.glob("*/search.json"))]
+        return self._files().find(artifact, beside)
+
+    def places(self) -> Places:
+        """Say where artifacts and study are, with passwords where they are known."""
+        if self._places is None:
+            self._places = Places.kept(self.read_json("search.json") or {})
+        return self._places
+
+    def settle(self, given: Places) -> Places:
+        """Keep where artifacts and study are, without passwords, and bring the artifacts there.
+
+        Raises:
+            SpecError: the study is elsewhere already.
+            StorageGone: the place for artifacts does not answer.
+        """
+        about = self.read_json("search.json") or {}
+        self._places = given.over(Places.kept(about), self.name, begun=bool(self.candidates()))
+        if self._places != Places():
+            self.write_json("search.json", about | self._places.bare())
+        self._files().bring()
+        return self._places
+
+    def _files(self) -> Artifacts:
+        return Artifacts(self.artifacts, self.places().artifacts)
 
     def keep_answers(self, key: str, answers: np.ndarray) -> None:
         """Keep what an artifact answered on the test split, by its key."""

@@ -19,7 +19,7 @@ from autoshrink.core import COSTS, DeviceError, Measurement, Recipe, Refusal, Sp
 from autoshrink.core.errors import BackendUnavailable
 from autoshrink.devices.identity import difference
 from autoshrink.devices.node import Node
-from autoshrink.search import work
+from autoshrink.search import shipping, work
 from autoshrink.search.nodes import connect, device_resource, join, members, place_of, pulse
 from autoshrink.search.outstanding import BEGUN, Cut, Outstanding, Piece
 
@@ -42,6 +42,24 @@ class Answer:
     reason: str = ""
     cut: Cut = ""
     """What ended the work from outside, where that is why it failed."""
+
+
+@dataclass(frozen=True)
+class Room:
+    """Where a worker finds the target's folder and one for what a search's workers share."""
+
+    name: str
+    """The shared folder's path, or its name where the nodes have no disk in common."""
+    far: bool = False
+
+    @property
+    def scratch(self) -> Path:
+        """The shared folder on this machine."""
+        return shipping.scratch(self.name) if self.far else Path(self.name)
+
+    def find(self, target: Target) -> Target:
+        """Give the target as it is on this machine."""
+        return shipping.arrived(target) if self.far else target
 
 
 class Pool:
@@ -69,7 +87,7 @@ class Pool:
             places = {name: self.place.places for name in self._alone}
             connect("local", num_cpus=workers, resources=places, include_dashboard=False)
         else:
-            join(address)
+            self._join(target)
         if self._nodes is not None or (self._alone and address is not None):
             try:
                 members(self._device)
@@ -86,10 +104,12 @@ class Pool:
         measures = self._alone or self._nodes
         self.devices = int(ray.cluster_resources().get(self._device, 1)) if measures else workers
         self._scratch = tempfile.TemporaryDirectory(prefix="autoshrink-search-")
+        shared = address is None and self._nodes is None
+        self._room = Room(self._scratch.name) if shared else Room(Path(self._scratch.name).name, far=True)
 
     def compress(self, recipe: Recipe, rung: int | None = None, known: bytes | None = None) -> Work:
         """Have a recipe applied and exported, with its recovery, a short one (``rung``) or none (0)."""
-        return self._hand_out(_COMPRESS, recipe, rung, known, self._scratch.name)
+        return self._hand_out(_COMPRESS, recipe, rung, known)
 
     def warm_up(self) -> None:
         """Have every worker load the model and the data, all at once, before the first of them is asked anything."""
@@ -111,7 +131,7 @@ class Pool:
     ) -> Work:
         """Have an artifact measured, alone on its device; only scored, without any cost, it may run beside others."""
         other = (reference.artifact, reference.files) if reference else None
-        asked = (made.artifact, made.files, other, original, splits, wants, effort, self._scratch.name, self._address)
+        asked = (made.artifact, made.files, other, original, splits, wants, effort, self._address)
         return self._hand_out(_MEASURE, *asked, resources=self._alone if wants else {})
 
     def wait(self, running: list[Work], timeout: float) -> list[Work]:
@@ -137,7 +157,14 @@ class Pool:
         self._scratch.cleanup()
 
     def _hand_out(self, task: Any, *arguments: Any, **options: Any) -> Work:
-        return self._outstanding.hand_out(lambda: self._elsewhere(task, **options).remote(self._target, *arguments))
+        where = (self._room, self._target)
+        return self._outstanding.hand_out(lambda: self._elsewhere(task, **options).remote(*where, *arguments))
+
+    def _join(self, target: Target) -> None:
+        """Join the cluster with what its nodes need: a connection that something was asked through has not got it."""
+        ray.shutdown()
+        with tempfile.TemporaryDirectory(prefix="autoshrink-") as folder:
+            join(self._address, shipping.pack(target, Path(folder) / "target.zip"))
 
     def _checked(self, answer: Answer) -> Answer:
         """See that a measurement was taken on the device that the search began with, whatever its name says."""
@@ -177,28 +204,29 @@ def _at_the_edge(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Ans
 
 
 def _compress(
-    target: Target, recipe: Recipe, rung: int | None, known: bytes | None, at: str
+    room: Room, target: Target, recipe: Recipe, rung: int | None, known: bytes | None
 ) -> Iterator[Answer | None]:
     yield BEGUN
-    yield _at_the_edge(work.compress_recipe, target, recipe, rung, known, Path(at))
+    yield _at_the_edge(work.compress_recipe, room.find(target), recipe, rung, known, room.scratch)
 
 
-def _warm_up(target: Target) -> Iterator[Answer | None]:
+def _warm_up(room: Room, target: Target) -> Iterator[Answer | None]:
     yield BEGUN
-    loaded = _at_the_edge(work.workload_of, target)  # what is wrong shows when something is asked
+    loaded = _at_the_edge(work.workload_of, room.find(target))  # what is wrong shows when something is asked
     yield Answer(loaded.kind, reason=loaded.reason)
 
 
-def _sensitivity(target: Target) -> Iterator[Answer | None]:
+def _sensitivity(room: Room, target: Target) -> Iterator[Answer | None]:
     yield BEGUN
-    yield _at_the_edge(work.sensitivity, target)
+    yield _at_the_edge(work.sensitivity, room.find(target))
 
 
-def _measure(target: Target, *asked: Any) -> Iterator[Answer | None]:
-    *what, scratch, address = asked
+def _measure(room: Room, target: Target, *asked: Any) -> Iterator[Answer | None]:
+    *what, address = asked
 
     def measure() -> work.Measured:
-        return work.measure_artifact(target, *what, scratch=Path(scratch), place=place_of(target.hardware, address))
+        place = place_of(target.hardware, address)
+        return work.measure_artifact(room.find(target), *what, scratch=room.scratch, place=place)
 
     yield BEGUN
     yield _at_the_edge(measure)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,9 @@ from autoshrink.core import DeviceError, Encoding, Front, Refusal, Target
 from autoshrink.devices.identity import difference
 from autoshrink.devices.registry import device
 from autoshrink.search.cache import Cache
+from autoshrink.search.database import Database, opened
 from autoshrink.search.engine import Again, search, search_again
+from autoshrink.search.places import Places, StorageGone
 from autoshrink.search.pulse import RayGone
 from autoshrink.search.report import load_front, report
 from autoshrink.search.reuse import Reuse
@@ -71,6 +74,7 @@ def run(
     uri: str | None = None,
     again: Again | None = None,
     fresh: bool = False,
+    places: Places | None = None,
 ) -> Finished:
     """Run or resume a search; Ctrl-C ends it cleanly with what is finished.
 
@@ -82,6 +86,7 @@ def run(
         uri: MLflow's tracking address, by default MLflow's own default.
         again: what it begins with, where it goes on from earlier searches.
         fresh: whether nothing counts that was measured on this device before.
+        places: where artifacts and study are, in place of what the environment says.
 
     Raises:
         AutoshrinkError: as `autoshrink.search.engine.search` says.
@@ -92,7 +97,7 @@ def run(
     def accepts(encoding: Encoding) -> str:
         return runtime.accepts(encoding, target.hardware)
 
-    with store.locked():
+    with store.locked(), _study(store, places) as database:
         tracker = Tracker(store.folder, target, store.name, uri)
         workload = workload_of(target)
         store.write_json("workload.json", {"key": workload.key})
@@ -105,7 +110,7 @@ def run(
             store.write_json("hardware.json", about)
             pool.fingerprint = about["device"]
             reuse = Reuse(cache, about["key"], target.search.seed, fresh=fresh)
-            session = Session(target, store, reuse, pool, tracker, watcher or Silent())
+            session = Session(target, store, reuse, pool, tracker, watcher or Silent(), database)
             front, interrupted = _search(session, accepts, again)
         finally:
             pool.close()
@@ -119,6 +124,14 @@ def run(
     return Finished(store, front, document, plots, reports[0], tracked, interrupted)
 
 
+@contextmanager
+def _study(store: Store, places: Places | None) -> Iterator[Database | None]:
+    """Settle where a search keeps things, and hold its study."""
+    settled = store.settle(places or Places.given())
+    with opened(settled.study, settled.study_name or store.name) as database:
+        yield database
+
+
 def _search(session: Session, accepts: Callable[[Encoding], str], again: Again | None) -> tuple[Front, bool]:
     """Search; the front, and whether Ctrl-C ended it."""
     try:
@@ -127,7 +140,7 @@ def _search(session: Session, accepts: Callable[[Encoding], str], again: Again |
         if session.tally is None:
             raise
         return session.front(), True
-    except RayGone as error:
+    except (RayGone, StorageGone) as error:
         raise DeviceError(f"{error}; go on with: autoshrink search --resume {session.store.name}") from None
     finally:
         session.keep_time()

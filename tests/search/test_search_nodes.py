@@ -31,7 +31,7 @@ BOARD = Hardware(name="a board", kind="cpu", backend="onnxruntime", device="ray:
 HERE = Hardware(name="this machine", kind="cpu", backend="onnxruntime")
 TARGET = Target.parse(
     {"model": "m.py:m", "data": "d.py:d", "accuracy": {"floor": 0.5}, "hardware": HERE, "search": {"space": "small"}},
-    Source("target.yaml"),
+    Source("target.yaml", folder=Path(__file__).parent),  # which is sent to the nodes
 )
 SLEEPER = """\
 import os, time
