@@ -76,13 +76,17 @@ class UserCode:
 
         Raises:
             SpecError: the code inside raised.
+            AutoshrinkError: the memory was not enough; at another time it may be.
         """
         try:
             yield
         except AutoshrinkError:
             raise
         except (Exception, SystemExit) as error:  # the user's code may raise anything, and it is the user's to mend
-            raise self.source.error(key, f"{doing}: {self._where(error)}{_first_line(error)}") from None
+            problem = self.source.error(key, f"{doing}: {self._where(error)}{_first_line(error)}")
+            if isinstance(error, MemoryError):
+                raise AutoshrinkError(str(problem)) from None
+            raise problem from None
 
     def _module(self, path: Path, key: KeyPath) -> ModuleType:
         if path not in self._modules:

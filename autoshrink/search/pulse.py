@@ -13,7 +13,9 @@ __all__ = ["Pulse", "RayGone"]
 _EVERY = 2.0
 """Seconds between two looks."""
 _ANSWERS = 5.0
-"""Seconds that a busy machine may take to open a connection."""
+"""Seconds that a far machine may take to open a connection."""
+_SILENT = 20.0
+"""Seconds without any answer: a network can be away for a moment, but who refuses is not there."""
 
 
 class RayGone(AutoshrinkError):
@@ -47,17 +49,21 @@ class Pulse:
             return
         self._looked = time.monotonic()
         for name, place in self._places.items():
-            if _answers(place):
+            refused = _refused(place)
+            if refused is None:
                 self._seen[name] = time.monotonic()
-            elif time.monotonic() - self._seen[name] > self._patience:
+                continue
+            allowed = self._patience if refused else max(self._patience, _SILENT)
+            if time.monotonic() - self._seen[name] > allowed:
                 raise RayGone(f"Ray was ended: its {name} at {place[0]}:{place[1]} is gone")
 
 
-def _answers(place: tuple[str, int]) -> bool:
+def _refused(place: tuple[str, int]) -> bool | None:
+    """Knock: None where somebody is there, True where the machine says that nobody is, False where it says nothing."""
     try:
         socket.create_connection(place, _ANSWERS).close()
-    except TimeoutError:
-        return True  # somebody is there, and busy
+    except ConnectionRefusedError:
+        return True
     except OSError:
         return False
-    return True
+    return None

@@ -186,7 +186,7 @@ class Revisit:
         if answer.kind == "device":
             self._ask_again(visit, answer)
         elif answer.kind != "done":
-            self._refused[visit.format] += 1
+            self._refused[visit.format] += not answer.cut
             self._session.finish(
                 Candidate(id=visit.number, recipe=visit.recipe, outcome=answer.kind, reason=answer.reason)
             )

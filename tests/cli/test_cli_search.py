@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pytest
-from commands import autoshrink
+from commands import assert_ended, autoshrink, family_of
 
 STATES = {"front", "dominated", "over_budget", "refused", "stopped", "failed"}
 
@@ -179,12 +179,14 @@ def test_nothing_finished_is_lost(project: Path) -> None:
             assert time.monotonic() - begun < 120, "no candidate finished"
             assert driver.poll() is None
             time.sleep(0.05)
+        family = family_of(driver.pid)
         os.kill(driver.pid, ending)
         printed, _ = driver.communicate(timeout=60)
         if ending is not signal.SIGKILL:
             assert driver.returncode == 130, printed
             assert "--resume cut" in printed
             assert "Traceback" not in printed
+        assert_ended(family)
         before, finished = finished, {json.loads(line)["id"] for line in records.read_text().splitlines()}
         assert finished >= before
         document = json.loads(autoshrink("front", "cut", "--json", cwd=project).stdout)
