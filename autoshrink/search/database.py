@@ -17,7 +17,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.engine.interfaces import ExceptionContext
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
-from autoshrink.core import BackendUnavailable, SpecError
+from autoshrink.core import AutoshrinkError, BackendUnavailable, SpecError
 from autoshrink.search.journal import Direction
 from autoshrink.search.places import StorageGone, bare, first_line
 
@@ -58,7 +58,11 @@ class Database:
         self._number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], signed=True)
         self._held: Connection | None = None
         self._id = 0
-        self._storage = self._patiently(self._open)
+        try:
+            self._storage = self._patiently(self._open)
+        except AutoshrinkError:
+            self._engine.dispose()
+            raise
         event.listen(self._storage.engine, "handle_error", _noticed)
 
     def begin(self, directions: Sequence[Direction]) -> list[FrozenTrial]:
