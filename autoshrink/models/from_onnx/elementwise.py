@@ -36,6 +36,11 @@ def _divide(build: Builder, node: Node) -> Value:
     return build.call(torch.div, value, other, scalars=True, rounding_mode="trunc")
 
 
+def _modulo(build: Builder, node: Node) -> Value:
+    function = torch.fmod if node.attributes.get("fmod", 0) else torch.remainder
+    return build.call(function, build.get(node, 0), build.get(node, 1))
+
+
 def _where(build: Builder, node: Node) -> Value:
     return build.call(torch.where, *(build.get(node, index) for index in range(3)))
 
@@ -124,6 +129,7 @@ RULES: dict[str, Callable[[Builder, Node], Value]] = {
     "Sub": partial(_binary, operator.sub),
     "Mul": partial(_binary, operator.mul),
     "Div": _divide,
+    "Mod": _modulo,
     "Pow": partial(_binary, operator.pow),
     "Equal": partial(_binary, operator.eq),
     "Greater": partial(_binary, operator.gt),

@@ -75,14 +75,15 @@ def _reshape(build: Builder, node: Node) -> Value:
 
 def _freed(node: Node, value: Value, shape: list[int], batch: int, axis: int) -> list[list[int]]:
     """Put each batch's own number of examples in place of the one that the file is fixed to."""
-    examples = value.samples[0].numel() // BATCHES[0]
-    fixed = _explicit(node, shape, examples * batch)
+    fixed = _explicit(node, shape, value.samples[0].numel() // BATCHES[0] * batch)
     before = math.prod(value.shape[:axis])
-    for at, size in enumerate(fixed):
-        # What lies before the axis of the examples stays before it, as numbers keep their order.
-        if math.prod(fixed[:at]) == before and size % batch == 0:
-            return [[*fixed[:at], size // batch * count, *fixed[at + 1 :]] for count in BATCHES]
-    raise NotTranslatedError(f"{node} has a shape for {batch} examples only: {shape}; export it with a free batch size")
+    # Numbers keep their order: what lies before the axis of the examples stays before it.
+    places = [at for at, size in enumerate(fixed) if math.prod(fixed[:at]) == before and size % batch == 0]
+    kept = [at for at in places if axis and fixed[at] == batch] or [at for at in places if not axis]
+    if not kept:
+        raise NotTranslatedError(f"{node} has a shape for {batch} examples only, {shape}; export it with a free batch")
+    at = kept[0]
+    return [[*fixed[:at], fixed[at] // batch * count, *fixed[at + 1 :]] for count in BATCHES]
 
 
 def _explicit(node: Node, shape: list[int], count: int) -> list[int]:
@@ -156,12 +157,15 @@ def _slice(build: Builder, node: Node) -> Value:
     places: list[slice] = [slice(None)] * rank
     for at, axis in enumerate(axes or range(len(starts))):
         step, last = steps[at] if steps else 1, ends[0][at]
+        if step == -1 and starts[at] in (-1, value.shape[axis] - 1) and last < -value.shape[axis]:
+            value = build.call(torch.flip, value, [axis])
+            continue
         if step < 1:
             raise NotTranslatedError(f"{node} walks backwards")
         whole = all(end[at] >= sample.shape[axis] for end, sample in zip(ends, value.samples, strict=True))
         if not whole and ends[1][at] != last:
             raise NotTranslatedError(f"{node} ends where the number of examples says")
-        places[axis] = slice(starts[at], None if whole else last, step)
+        places[axis] = slice(min(starts[at], value.shape[axis]), None if whole else last, step)
     return build.call(operator.getitem, value, tuple(places))
 
 
