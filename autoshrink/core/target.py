@@ -77,9 +77,9 @@ class SearchSettings(Frozen):
 class Target(Document):
     """One job, as the user wrote it; names of profile and space are resolved when it is read."""
 
-    model: Annotated[Name, Field(description="FILE.py:FUNCTION that returns a torch module")]
+    model: Annotated[Name, Field(description="FILE.py:FUNCTION that returns a torch module, or an .onnx file")]
     weights: Annotated[Name, Field(description="a safetensors or weights-only .pt file")] | None = None
-    data: Annotated[Name, Field(description="FILE.py:FUNCTION that returns the splits")]
+    data: Annotated[Name, Field(description="FILE.py:FUNCTION that returns the splits, or an .npz file")]
     metric: Name = "accuracy"
     accuracy: AccuracyGoal
     hardware: Annotated[

@@ -11,10 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from autoshrink.core import Refusal, Target
+from autoshrink.core.documents import KeyPath
+from autoshrink.models.array_data import read_npz
 from autoshrink.models.coreset import coreset
 from autoshrink.models.data import read_splits
 from autoshrink.models.evaluate import outputs, predict
 from autoshrink.models.fitting import check_fit
+from autoshrink.models.from_onnx.load import load_onnx
 from autoshrink.models.labels import Task, fit_labels, label_by_original, task_of
 from autoshrink.models.metrics import Score, find_metric
 from autoshrink.models.splits import Split
@@ -96,8 +99,12 @@ def load_workload(target: Target) -> Workload:
             line and what to do.
     """
     code = UserCode(target.source)
-    model = _load_model(target, code)
-    splits = _load_splits(target, code)
+    if target.model.endswith(".onnx"):
+        splits = _load_splits(target, code)
+        model = _load_onnx(target, splits, code)
+    else:
+        model = _load_model(target, code)
+        splits = _load_splits(target, code)
     shape = check_fit(model, splits, code)
     task = task_of(splits["validation"].labels, target.metric)
     splits = fit_labels(splits, shape, task, target.source)
@@ -120,9 +127,12 @@ def load_workload(target: Target) -> Workload:
 
 
 def _load_splits(target: Target, code: UserCode) -> dict[str, Split]:
-    function = code.function(target.data, ("data",))
-    with code.guard(("data",), f"{target.data} failed"):
-        returned = function()
+    if target.data.endswith(".npz"):
+        returned: object = read_npz(target.data, code)
+    else:
+        function = code.function(target.data, ("data",))
+        with code.guard(("data",), f"{target.data} failed"):
+            returned = function()
     splits = read_splits(returned, code)
     if target.metric == "agreement":
         return {name: replace(split, labels=None) for name, split in splits.items()}
@@ -137,7 +147,7 @@ def _try_own(score: Score, model: nn.Module, split: Split, metric: str) -> None:
 
 def _load_model(target: Target, code: UserCode) -> nn.Module:
     at = ("model",)
-    if target.model.startswith(("hf:", "timm:")) or target.model.endswith(".onnx"):
+    if target.model.startswith(("hf:", "timm:")):
         raise target.source.error(
             at, f"{target.model!r} is a kind of model that is not supported yet: name a function that builds it, "
             "FILE.py:FUNCTION, such as 'model.py:build'"
@@ -153,18 +163,29 @@ def _load_model(target: Target, code: UserCode) -> nn.Module:
     model = model.cpu()
     if weights is not None:
         load_weights(model, weights, target.source)
-    model = model.float().eval()
+    return _checked(model.float().eval(), ("weights",), target)
+
+
+def _load_onnx(target: Target, splits: Mapping[str, Split], code: UserCode) -> nn.Module:
+    if target.weights is not None:
+        raise target.source.error(
+            ("weights",), f"{target.model} holds its own weights: leave out 'weights', or name a function as model"
+        )
+    return _checked(load_onnx(target.model, splits["validation"], code), ("model",), target)
+
+
+def _checked(model: nn.Module, key: KeyPath, target: Target) -> nn.Module:
     broken = [name for name, value in model.named_parameters() if not torch.isfinite(value).all()]
     if broken:
-        raise target.source.error(("weights",), f"the weight {broken[0]} has values that are NaN or infinite")
+        raise target.source.error(key, f"the weight {broken[0]} has values that are NaN or infinite")
     return model
 
 
 def _key(model: nn.Module, splits: Mapping[str, Split], target: Target, code: UserCode) -> str:
     digest = hashlib.sha256(f"{model!r}\n{target.metric}\n".encode())
     for file in (target.model, target.metric):
-        if ":" in file:
-            digest.update(code.path(file.rpartition(":")[0], ()).read_bytes())
+        if ":" in file or file.endswith(".onnx"):
+            digest.update(code.path(file if file.endswith(".onnx") else file.rpartition(":")[0], ()).read_bytes())
     for name, tensor in model.state_dict().items():
         digest.update(name.encode())
         digest.update(tensor.contiguous().numpy().tobytes())

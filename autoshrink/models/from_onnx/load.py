@@ -1,0 +1,140 @@
+"""Loads a target's ONNX file: translated, and then compared with what ONNX Runtime computes of the same file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import torch
+from onnxruntime.capi import onnxruntime_pybind11_state as state
+from torch import Tensor, fx
+
+from autoshrink.core import nearest
+from autoshrink.models.from_onnx.building import BATCHES
+from autoshrink.models.from_onnx.reading import Graph, NotTranslatedError, read_graph
+from autoshrink.models.from_onnx.translate import argument_names, translate
+from autoshrink.models.splits import Split, forward
+from autoshrink.models.user_code import UserCode
+
+__all__ = ["load_onnx"]
+
+_AT = ("model",)
+_RELATIVE, _ABSOLUTE = 1e-3, 1e-4
+_FATAL_ONLY = 4
+_ERRORS = (
+    state.Fail,
+    state.InvalidArgument,
+    state.InvalidGraph,
+    state.InvalidProtobuf,
+    state.NotImplemented,
+    state.RuntimeException,
+    state.NoSuchFile,
+)
+
+
+def load_onnx(name: str, split: Split, code: UserCode) -> fx.GraphModule:
+    """Load an ONNX file as a module of torch's layers, which takes any number of examples.
+
+    Args:
+        name: the file as the target names it.
+        split: examples, by which shapes are followed and the module is compared with the file.
+        code: the target's folder, for errors.
+
+    Raises:
+        SpecError: the file is damaged, holds an operator that can't be translated, doesn't take the data, or the module
+            computes something else.
+    """
+    path = code.path(name, _AT)
+    instead = "or name a function that builds the model, FILE.py:FUNCTION"
+    try:
+        graph = read_graph(path)
+        columns = _columns(graph, split)
+        # Whatever an operator's numbers make torch raise is the file's fault, and is told as such.
+        free = "" if graph.batch is None else "export it with a free batch size, "
+        with code.guard(_AT, f"{name} can't be rebuilt of torch layers ({free}{instead})"):
+            model = _try_translate(graph, [(column[: BATCHES[0]], column) for column in columns])
+        if isinstance(model, NotTranslatedError):
+            raise model
+        problem = _difference(model, graph, path, columns)
+    except NotTranslatedError as error:
+        raise code.source.error(_AT, f"{name} can't be rebuilt of torch layers: {error}; {instead}") from None
+    if problem:
+        raise code.source.error(_AT, f"{name} rebuilt of torch layers {problem}; {instead}")
+    return model
+
+
+def _try_translate(graph: Graph, samples: list[tuple[Tensor, ...]]) -> fx.GraphModule | NotTranslatedError:
+    try:
+        return translate(graph, samples)
+    except NotTranslatedError as error:
+        return error
+
+
+def _columns(graph: Graph, split: Split) -> list[Tensor]:
+    """Give a few examples of each input, in the file's order."""
+    if len(split.inputs) != len(graph.inputs):
+        names = ", ".join(repr(item.name) for item in graph.inputs)
+        raise NotTranslatedError(f"it has the inputs {names}, and the data have {len(split.inputs)}")
+    given = list(range(len(split.inputs)))
+    if split.names:
+        names = argument_names(graph)
+        for name in split.names:
+            if name not in names:
+                raise NotTranslatedError(f"it has no input {name!r}, as the data have; {nearest(name, names)}")
+        given = [split.names.index(name) for name in names]
+    rows = torch.arange(max(BATCHES)) % len(split)
+    columns = [split.inputs[at][rows] for at in given]
+    for item, column in zip(graph.inputs, columns, strict=True):
+        if (np.issubdtype(item.dtype, np.floating), item.dtype is np.bool_) != (
+            column.is_floating_point(),
+            column.dtype == torch.bool,
+        ):
+            shown = str(column.dtype).removeprefix("torch.")
+            raise NotTranslatedError(f"its input {item.name!r} is {item.dtype.__name__}, and the data are {shown}")
+    return columns
+
+
+def _difference(model: fx.GraphModule, graph: Graph, path: Path, columns: list[Tensor]) -> str:
+    """Say what the module computes that the file does not."""
+    batch = graph.batch or len(columns[0])
+    rows = torch.arange(batch) % len(columns[0])
+    chosen = [column[rows] for column in columns]
+    wanted = _run(path, graph, chosen)
+    given = _outputs(model, chosen)
+    if problem := _compare(given, wanted):
+        return f"does not compute what ONNX Runtime computes of it: {problem}"
+    if graph.batch is None:
+        return ""
+    one_by_one = [_outputs(model, [column[at : at + 1] for column in columns]) for at in range(len(columns[0]))]
+    if problem := _compare(_outputs(model, columns), np.concatenate(one_by_one)):
+        return (
+            f"mixes the examples of a batch, as it is fixed to {graph.batch} ({problem}): export it with a free batch"
+        )
+    return ""
+
+
+def _outputs(model: fx.GraphModule, columns: list[Tensor]) -> np.ndarray:
+    with torch.no_grad():
+        return forward(model, Split(tuple(columns))).numpy()
+
+
+def _run(path: Path, graph: Graph, columns: list[Tensor]) -> np.ndarray:
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads = settings.inter_op_num_threads = 1
+    settings.log_severity_level = _FATAL_ONLY
+    feed = {item.name: column.numpy().astype(item.dtype) for item, column in zip(graph.inputs, columns, strict=True)}
+    try:
+        session = onnxruntime.InferenceSession(str(path), settings, providers=["CPUExecutionProvider"])
+        return np.asarray(session.run([graph.outputs[0]], feed)[0])
+    except _ERRORS as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise NotTranslatedError(f"ONNX Runtime does not run it on the validation split: {reason}") from None
+
+
+def _compare(given: np.ndarray, wanted: np.ndarray) -> str:
+    if given.shape != wanted.shape:
+        return f"outputs of shape {given.shape}, not {wanted.shape}"
+    if np.allclose(given, wanted, _RELATIVE, _ABSOLUTE * max(1.0, float(np.abs(wanted).max(initial=0)))):
+        return ""
+    return f"outputs differ by up to {np.abs(given - wanted).max():.3g}"
