@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlparse
 
 from autoshrink.tracking.cursor import Cursor
+from autoshrink.tracking.database import make_whole
 from autoshrink.tracking.points import PAGE, page_of
 from autoshrink.tracking.records import Record
 from autoshrink.tracking.summary import page_note
@@ -46,6 +47,7 @@ class Ledger:
             uri = address(self._uri, self.cursor.uri)
             if self.cursor.uri != uri:
                 self.cursor.restart(uri)  # kept before it is asked: it may be away
+            make_whole(uri, lambda place: connect(place).search_experiments(max_results=1))
             self._client = connect(uri)
         return self._client
 
