@@ -156,16 +156,18 @@ def _slice(build: Builder, node: Node) -> Value:
     rank = value.samples[0].dim()
     places: list[slice] = [slice(None)] * rank
     for at, axis in enumerate(axes or range(len(starts))):
-        step, last = steps[at] if steps else 1, ends[0][at]
-        if step == -1 and starts[at] in (-1, value.shape[axis] - 1) and last < -value.shape[axis]:
+        size, step = value.shape[axis], steps[at] if steps else 1
+        if step == -1 and starts[at] in (-1, size - 1) and ends[0][at] < -size:
             value = build.call(torch.flip, value, [axis])
             continue
         if step < 1:
             raise NotTranslatedError(f"{node} walks backwards")
         whole = all(end[at] >= sample.shape[axis] for end, sample in zip(ends, value.samples, strict=True))
-        if not whole and ends[1][at] != last:
-            raise NotTranslatedError(f"{node} ends where the number of examples says")
-        places[axis] = slice(min(starts[at], value.shape[axis]), None if whole else last, step)
+        counts = value.batch_axis == axis % rank or ends[0][at] != ends[1][at]
+        if counts and not (whole and starts[at] == 0):
+            raise NotTranslatedError(f"{node} takes some of the examples, or as many numbers as there are")
+        start, end = (max(-size, min(size, edge)) for edge in (starts[at], ends[0][at]))
+        places[axis] = slice(start, None if whole else end, step)
     return build.call(operator.getitem, value, tuple(places))
 
 
