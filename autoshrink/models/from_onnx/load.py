@@ -10,7 +10,7 @@ import torch
 from onnxruntime.capi import onnxruntime_pybind11_state as state
 from torch import Tensor, fx
 
-from autoshrink.core import nearest
+from autoshrink.core import SpecError, nearest
 from autoshrink.models.from_onnx.building import BATCHES
 from autoshrink.models.from_onnx.reading import Graph, NotTranslatedError, read_graph
 from autoshrink.models.from_onnx.translate import argument_names, translate
@@ -59,6 +59,11 @@ def load_onnx(name: str, split: Split, code: UserCode) -> fx.GraphModule:
         problem = _difference(model, graph, path, columns)
     except NotTranslatedError as error:
         raise code.source.error(_AT, f"{name} can't be rebuilt of torch layers: {error}; {instead}") from None
+    except SpecError as error:
+        # What is wrong with the file itself names it alone: the target's line is put before it.
+        if not str(error).startswith(f"{path}: "):
+            raise
+        raise code.source.error(_AT, str(error).replace(f"{path}: ", f"{name} ", 1)) from None
     if problem:
         raise code.source.error(_AT, f"{name} rebuilt of torch layers {problem}; {instead}")
     return model
