@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -100,10 +100,16 @@ def _expand(build: Builder, node: Node) -> Value:
     if wanted.node is not None:
         raise NotTranslatedError(f"{node} computes its shape from the input's numbers")
     sizes = [
-        list(torch.broadcast_shapes(sample.shape, tuple(int(size) for size in shape)))
+        _broadcast(sample.shape, [int(size) for size in shape])
         for sample, shape in zip(value.samples, wanted.samples, strict=True)
     ]
     return build.shaped("expand", value, sizes)
+
+
+def _broadcast(shape: Sequence[int], wanted: Sequence[int]) -> list[int]:
+    rank = max(len(shape), len(wanted))
+    one, other = ([*[1] * (rank - len(sizes)), *sizes] for sizes in (shape, wanted))
+    return [second if first == 1 else first for first, second in zip(one, other, strict=True)]
 
 
 def _transpose(build: Builder, node: Node) -> Value:
