@@ -43,9 +43,17 @@ class Items(Dataset):
 
 BAD: dict[str, tuple[dict[str, Any], str]] = {
     # model
-    "an ONNX file": (
+    "no ONNX file": (
         {"model": "net.onnx"},
-        r"target.yaml:1: model: 'net.onnx' .*not supported yet.*FILE.py:FUNCTION",
+        r"target.yaml:1: model: no file 'net.onnx'",
+    ),
+    "a file that is no ONNX": (
+        {"model": "net.onnx", "files": {"net.onnx": "hello"}},
+        r"target.yaml:1: model: net.onnx is no ONNX file",
+    ),
+    "weights beside an ONNX file": (
+        {"model": "net.onnx", "weights": "w.pt", "files": {"net.onnx": "hello", "w.pt": "hello"}},
+        r"target.yaml:\d: weights: net.onnx holds its own weights: leave out 'weights'",
     ),
     "a Hugging Face name": ({"model": "hf:bert-tiny"}, r"model: .*not supported yet"),
     "a timm name": ({"model": "timm:resnet18"}, r"model: .*not supported yet"),
@@ -100,6 +108,11 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         r"w.pt is not a file that torch.save wrote",
     ),
     # data
+    "no .npz": ({"data": "digits.npz"}, r"data: no file 'digits.npz'"),
+    "a file that is no .npz": (
+        {"data": "x.npz", "files": {"x.npz": "hello"}},
+        r"target.yaml:1: data: x.npz.*File is not a zip file; save it with numpy.savez",
+    ),
     "data that raise": (
         {"data_py": "def splits():\n    raise FileNotFoundError('no images; install them')"},
         r"data.py:splits failed: data.py:2: FileNotFoundError: no images; install them$",

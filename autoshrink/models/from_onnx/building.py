@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -135,8 +136,8 @@ class Builder:
 
     def shaped(self, method: str, value: Value, sizes: Sequence[Sequence[int]]) -> Value:
         """Call ``reshape`` or ``expand`` with a shape for each batch; what differs between them follows the batch."""
-        for shape in sizes:
-            self.check_count(math.prod(shape))
+        for wanted in sizes:
+            self.check_count(math.prod(wanted))
         samples = tuple(getattr(one, method)(*shape) for one, shape in zip(value.samples, sizes, strict=True))
         if value.node is None and samples[0].shape == samples[1].shape:
             return Value(samples)
@@ -204,7 +205,7 @@ class Builder:
         factor, rest = divmod(one, BATCHES[0])
         if rest or factor * BATCHES[1] != other:
             raise NotTranslatedError(f"a shape of {one} for {BATCHES[0]} examples and {other} for {BATCHES[1]}")
-        return self._size if factor == 1 else self._size * factor
+        return self._size if factor == 1 else self.fx.call_function(operator.mul, (self._size, factor))
 
     def _free_name(self, kind: str, weight: str) -> str:
         stem = re.sub(r"\W+", "_", weight.removesuffix(".weight"))

@@ -78,7 +78,7 @@ def _matmul(build: Builder, node: Node) -> Value:
     if weight is None or weight.dim() != 2 or value.node is None:
         return build.call(torch.matmul, value, other)
     added = build.only_user(node)
-    names = (node.inputs[1],)
+    names: tuple[str, ...] = (node.inputs[1],)
     bias = None
     if added is not None and added.op == "Add":
         name = next(name for name in added.inputs if name != node.outputs[0])
@@ -156,7 +156,7 @@ def _max_pool(build: Builder, node: Node) -> Value:
     before, after = _pads(node, value, kernel, stride, dilation)
     if before != after or any(2 * pad > width for pad, width in zip(before, kernel, strict=True)):
         value, before = _padded(build, value, before, after, -torch.inf), (0,) * len(before)
-    settings = {"kernel_size": kernel, "stride": stride, "padding": before, "dilation": dilation}
+    settings: dict[str, Any] = {"kernel_size": kernel, "stride": stride, "padding": before, "dilation": dilation}
     return build.call(_MAX_POOLS[len(kernel)], value, **settings, ceil_mode=bool(node.attributes.get("ceil_mode", 0)))
 
 
@@ -169,7 +169,8 @@ def _average_pool(build: Builder, node: Node) -> Value:
         raise NotTranslatedError(f"{node} is dilated, padded unevenly or has {len(kernel)} dimensions")
     if before != after:
         value, before = _padded(build, value, before, after, 0.0), (0,) * len(before)
-    settings = {"kernel_size": kernel, "stride": stride, "padding": before, "count_include_pad": counted}
+    settings: dict[str, Any] = {"kernel_size": kernel, "stride": stride, "padding": before}
+    settings["count_include_pad"] = counted
     return build.call(
         _AVERAGE_POOLS[len(kernel)], value, **settings, ceil_mode=bool(node.attributes.get("ceil_mode", 0))
     )

@@ -8,12 +8,12 @@ import numpy as np
 import onnxruntime
 import torch
 from onnxruntime.capi import onnxruntime_pybind11_state as state
-from torch import Tensor, fx
+from torch import Tensor
 
-from autoshrink.core import nearest
+from autoshrink.core import SpecError, nearest
 from autoshrink.models.from_onnx.building import BATCHES
 from autoshrink.models.from_onnx.reading import Graph, NotTranslatedError, read_graph
-from autoshrink.models.from_onnx.translate import argument_names, translate
+from autoshrink.models.from_onnx.translate import OnnxModel, argument_names, translate
 from autoshrink.models.splits import Split, forward
 from autoshrink.models.user_code import UserCode
 
@@ -33,7 +33,7 @@ _ERRORS = (
 )
 
 
-def load_onnx(name: str, split: Split, code: UserCode) -> fx.GraphModule:
+def load_onnx(name: str, split: Split, code: UserCode) -> OnnxModel:
     """Load an ONNX file as a module of torch's layers, which takes any number of examples.
 
     Args:
@@ -59,12 +59,17 @@ def load_onnx(name: str, split: Split, code: UserCode) -> fx.GraphModule:
         problem = _difference(model, graph, path, columns)
     except NotTranslatedError as error:
         raise code.source.error(_AT, f"{name} can't be rebuilt of torch layers: {error}; {instead}") from None
+    except SpecError as error:
+        # What is wrong with the file itself names it alone: the target's line is put before it.
+        if not str(error).startswith(f"{path}: "):
+            raise
+        raise code.source.error(_AT, str(error).replace(f"{path}: ", f"{name} ", 1)) from None
     if problem:
         raise code.source.error(_AT, f"{name} rebuilt of torch layers {problem}; {instead}")
     return model
 
 
-def _try_translate(graph: Graph, samples: list[tuple[Tensor, ...]]) -> fx.GraphModule | NotTranslatedError:
+def _try_translate(graph: Graph, samples: list[tuple[Tensor, ...]]) -> OnnxModel | NotTranslatedError:
     try:
         return translate(graph, samples)
     except NotTranslatedError as error:
@@ -74,8 +79,8 @@ def _try_translate(graph: Graph, samples: list[tuple[Tensor, ...]]) -> fx.GraphM
 def _columns(graph: Graph, split: Split) -> list[Tensor]:
     """Give a few examples of each input, in the file's order."""
     if len(split.inputs) != len(graph.inputs):
-        names = ", ".join(repr(item.name) for item in graph.inputs)
-        raise NotTranslatedError(f"it has the inputs {names}, and the data have {len(split.inputs)}")
+        has = ", ".join(repr(item.name) for item in graph.inputs)
+        raise NotTranslatedError(f"it has the inputs {has}, and the data have {len(split.inputs)}")
     given = list(range(len(split.inputs)))
     if split.names:
         names = argument_names(graph)
@@ -95,7 +100,7 @@ def _columns(graph: Graph, split: Split) -> list[Tensor]:
     return columns
 
 
-def _difference(model: fx.GraphModule, graph: Graph, path: Path, columns: list[Tensor]) -> str:
+def _difference(model: OnnxModel, graph: Graph, path: Path, columns: list[Tensor]) -> str:
     """Say what the module computes that the file does not."""
     batch = graph.batch or len(columns[0])
     rows = torch.arange(batch) % len(columns[0])
@@ -114,7 +119,7 @@ def _difference(model: fx.GraphModule, graph: Graph, path: Path, columns: list[T
     return ""
 
 
-def _outputs(model: fx.GraphModule, columns: list[Tensor]) -> np.ndarray:
+def _outputs(model: OnnxModel, columns: list[Tensor]) -> np.ndarray:
     with torch.no_grad():
         return forward(model, Split(tuple(columns))).numpy()
 

@@ -22,7 +22,7 @@ __all__ = ["Graph", "Input", "Node", "NotTranslatedError", "read_graph", "to_ten
 _OWN = ("", "ai.onnx")
 _OLDEST = 11
 """Opset before which operators took their shapes as attributes."""
-_INPUTS = {
+_INPUTS: dict[int, type[np.generic]] = {
     onnx.TensorProto.FLOAT: np.float32,
     onnx.TensorProto.INT64: np.int64,
     onnx.TensorProto.INT32: np.int32,

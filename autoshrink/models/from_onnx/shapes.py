@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -100,10 +100,16 @@ def _expand(build: Builder, node: Node) -> Value:
     if wanted.node is not None:
         raise NotTranslatedError(f"{node} computes its shape from the input's numbers")
     sizes = [
-        list(torch.broadcast_shapes(sample.shape, tuple(int(size) for size in shape)))
+        _broadcast(sample.shape, [int(size) for size in shape])
         for sample, shape in zip(value.samples, wanted.samples, strict=True)
     ]
     return build.shaped("expand", value, sizes)
+
+
+def _broadcast(shape: Sequence[int], wanted: Sequence[int]) -> list[int]:
+    rank = max(len(shape), len(wanted))
+    one, other = ([*[1] * (rank - len(sizes)), *sizes] for sizes in (shape, wanted))
+    return [second if first == 1 else first for first, second in zip(one, other, strict=True)]
 
 
 def _transpose(build: Builder, node: Node) -> Value:
@@ -156,16 +162,18 @@ def _slice(build: Builder, node: Node) -> Value:
     rank = value.samples[0].dim()
     places: list[slice] = [slice(None)] * rank
     for at, axis in enumerate(axes or range(len(starts))):
-        step, last = steps[at] if steps else 1, ends[0][at]
-        if step == -1 and starts[at] in (-1, value.shape[axis] - 1) and last < -value.shape[axis]:
+        size, step = value.shape[axis], steps[at] if steps else 1
+        if step == -1 and starts[at] in (-1, size - 1) and ends[0][at] < -size:
             value = build.call(torch.flip, value, [axis])
             continue
         if step < 1:
             raise NotTranslatedError(f"{node} walks backwards")
         whole = all(end[at] >= sample.shape[axis] for end, sample in zip(ends, value.samples, strict=True))
-        if not whole and ends[1][at] != last:
-            raise NotTranslatedError(f"{node} ends where the number of examples says")
-        places[axis] = slice(min(starts[at], value.shape[axis]), None if whole else last, step)
+        counts = value.batch_axis == axis % rank or ends[0][at] != ends[1][at]
+        if counts and not (whole and starts[at] == 0):
+            raise NotTranslatedError(f"{node} takes some of the examples, or as many numbers as there are")
+        start, end = (max(-size, min(size, edge)) for edge in (starts[at], ends[0][at]))
+        places[axis] = slice(start, None if whole else end, step)
     return build.call(operator.getitem, value, tuple(places))
 
 

@@ -7,12 +7,13 @@ import re
 from collections.abc import Callable, Sequence
 
 from torch import Tensor, fx
+from torch.fx.graph import PythonCode
 
 from autoshrink.models.from_onnx import elementwise, layers, shapes
 from autoshrink.models.from_onnx.building import Builder, Value
 from autoshrink.models.from_onnx.reading import Graph, Node, NotTranslatedError
 
-__all__ = ["argument_names", "translate"]
+__all__ = ["OnnxModel", "argument_names", "translate"]
 
 _RULES: dict[str, Callable[[Builder, Node], Value | tuple[Value, ...]]] = {
     **layers.RULES,
@@ -21,6 +22,18 @@ _RULES: dict[str, Callable[[Builder, Node], Value | tuple[Value, ...]]] = {
 }
 _QUANTIZED = re.compile(r"QuantizeLinear|^QLinear|Integer$|^QGemm|^com\.microsoft::(Q|DynamicQuant)")
 _SHOWN = 5
+
+
+class OnnxModel(fx.GraphModule):
+    """A module that says nothing on the terminal when it fails: that its widths don't fit is an answer to a try."""
+
+    def recompile(self) -> PythonCode:
+        """Make the code anew, without the wrapper that prints."""
+        code = super().recompile()
+        own = type(self)  # torch makes a class for every instance
+        if "__call__" in vars(own):
+            del own.__call__
+        return code
 
 
 def argument_names(graph: Graph) -> tuple[str, ...]:
@@ -35,7 +48,7 @@ def argument_names(graph: Graph) -> tuple[str, ...]:
     return tuple(names)
 
 
-def translate(graph: Graph, samples: Sequence[tuple[Tensor, ...]]) -> fx.GraphModule:
+def translate(graph: Graph, samples: Sequence[tuple[Tensor, ...]]) -> OnnxModel:
     """Build the module of a graph; it gives the graph's first output.
 
     Args:
@@ -56,7 +69,7 @@ def translate(graph: Graph, samples: Sequence[tuple[Tensor, ...]]) -> fx.GraphMo
     if result is None or result.node is None:
         raise NotTranslatedError(f"its output {graph.outputs[0]!r} does not follow from its inputs")
     build.fx.output(result.node)
-    module = fx.GraphModule(build.root, build.fx, "OnnxModel")
+    module = OnnxModel(build.root, build.fx)
     module.graph.eliminate_dead_code()
     module.graph.lint()
     module.delete_all_unused_submodules()
