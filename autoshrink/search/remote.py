@@ -137,6 +137,8 @@ def _bucket(address: str) -> tuple[Any, str]:
     from pyarrow.fs import FileSystem
 
     files, root = FileSystem.from_uri(address)
+    if not root:
+        raise ValueError("names no bucket")
     return ArrowFSWrapper(files), str(root).rstrip("/")
 
 
