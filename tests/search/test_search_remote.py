@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -26,6 +30,34 @@ accuracy: {max_drop: 0.01}
 hardware: cpu
 search: {space: small, candidates: 3}
 """
+
+
+FTP = """\
+import sys
+from pyftpdlib.authorizers import DummyAuthorizer
+from pyftpdlib.handlers import FTPHandler
+from pyftpdlib.servers import FTPServer
+
+class Handler(FTPHandler):
+    authorizer = DummyAuthorizer()
+    auth_failed_timeout = 0
+Handler.authorizer.add_user("me", "hush", sys.argv[1], perm="elradfmwMT")
+server = FTPServer(("127.0.0.1", int(sys.argv[2])), Handler)
+print(server.socket.getsockname()[1], flush=True)
+server.serve_forever()
+"""
+
+
+@contextmanager
+def serving(folder: Path, port: str = "0") -> Iterator[str]:
+    """A server of FTP's, in a process of its own; its address."""
+    command = [sys.executable, "-W", "ignore", "-c", FTP, str(folder), port]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
+        assert server.stdout is not None
+        try:
+            yield f"ftp://me:hush@127.0.0.1:{int(server.stdout.readline())}"
+        finally:
+            server.kill()
 
 
 @pytest.fixture
@@ -93,6 +125,21 @@ def test_a_place_that_does_not_answer_ends_the_search(tmp_path: Path, target: Ta
         store.keep_artifact("k1", FILES)
     assert gone.value.exit_code == 4
     assert (store.artifacts / "k1" / "model.onnx").read_bytes() == FILES["model.onnx"], "what was made is here"
+
+
+def test_a_server_that_asks_for_a_password(tmp_path: Path, quick: None) -> None:
+    with serving(tmp_path) as address:
+        place = Remote(f"{address}/kept")
+        place.keep("k1", FILES)
+        place.keep("k1", FILES)
+        assert (place.read("k1"), place.read("k2"), place.keys()) == (FILES, None, {"k1"})
+        with pytest.raises(StorageGone, match=r"ftp://me@127.*530 Authentication failed") as refused:
+            Remote(f"{address.replace('hush', 'guess')}/kept")
+        assert "guess" not in str(refused.value)
+    with pytest.raises(StorageGone, match=r"ftp://me@127\S+/kept: can't be used: \S"):
+        place.read("k1")
+    with serving(tmp_path, address.rpartition(":")[2]):
+        assert place.read("k1") == FILES, "it is connected to again"
 
 
 @pytest.mark.parametrize(
