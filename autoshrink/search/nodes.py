@@ -166,7 +166,7 @@ def pulse(address: str | None) -> Pulse:
     for node in ray.nodes():
         if node["NodeID"] == context.get_node_id():
             places["raylet"] = node["NodeManagerAddress"], node["NodeManagerPort"]
-    return Pulse(places, 0.0 if address is None else _AWAY)
+    return Pulse(places, {} if address is None else {"head": _AWAY})
 
 
 def _far_end() -> Callable[..., tuple[dict[str, Any], bytes]]:

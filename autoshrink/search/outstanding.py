@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -123,25 +124,23 @@ class Outstanding:
         try:
             said = ray.get(next(piece.reference))
         except tuple(_LOST) as error:
-            del self._flying[piece.reference]
+            self._pulse.check(at_once=True)  # where Ray itself is gone, no work is to blame
             if piece.tries < _TRIES:
+                del self._flying[piece.reference]
                 self._send(piece)
             else:
                 why = next(words for kind, words in _LOST.items() if isinstance(error, kind))
-                _end(piece, f"{LOST} {_TRIES} times ({why})", "lost")
+                self._end(piece, f"{LOST} {_TRIES} times ({why})", "lost")
         except exceptions.OutOfMemoryError as error:
-            del self._flying[piece.reference]
-            _end(piece, f"ended for want of memory: {str(error).strip().splitlines()[0]}", "memory")
-        except exceptions.RayTaskError as error:  # outside of the code that turns what fails into an answer
-            del self._flying[piece.reference]
-            _end(piece, str(error))
+            self._end(piece, f"ended for want of memory: {str(error).strip().splitlines()[0]}", "memory")
+        except exceptions.RayError as error:  # around the code that turns what fails into an answer
+            self._end(piece, re.sub(r"\x1b\[\d+m", "", str(error)))
         else:
             if said is BEGUN and piece.begun is None:
                 piece.begun = time.monotonic()
             else:
-                del self._flying[piece.reference]
                 piece.answer = said
-                _end(piece)
+                self._end(piece)
 
     def _end_late(self) -> None:
         if self._limit is None:
@@ -150,10 +149,9 @@ class Outstanding:
         for reference, piece in list(self._flying.items()):
             if piece.begun is not None and now - piece.begun > self._limit:
                 ray.cancel(reference, force=True)  # ends the process, whatever it is doing
-                del self._flying[reference]
-                _end(piece, self._words, "late")
+                self._end(piece, self._words, "late")
 
-
-def _end(piece: Piece, reason: str = "", cut: Cut = "") -> None:
-    piece.reference, piece.ended = None, True
-    piece.reason, piece.cut = reason, cut
+    def _end(self, piece: Piece, reason: str = "", cut: Cut = "") -> None:
+        del self._flying[piece.reference]
+        piece.reference, piece.ended = None, True
+        piece.reason, piece.cut = reason, cut

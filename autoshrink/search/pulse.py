@@ -27,25 +27,28 @@ class RayGone(AutoshrinkError):
 class Pulse:
     """Knocks at the ports of the processes without which nothing goes on."""
 
-    def __init__(self, places: Mapping[str, tuple[str, int]], patience: float) -> None:
+    def __init__(self, places: Mapping[str, tuple[str, int]], patience: Mapping[str, float]) -> None:
         """Begin.
 
         Args:
             places: host and port by the name of the process.
-            patience: seconds that one of them may be away: a cluster's head can be started again elsewhere.
+            patience: seconds that one of them may be away, by its name; what is not named never comes back.
         """
         self._places = places
         self._patience = patience
         self._seen = dict.fromkeys(places, time.monotonic())
         self._looked = time.monotonic()
 
-    def check(self) -> None:
+    def check(self, *, at_once: bool = False) -> None:
         """Look, unless that was done a moment ago.
+
+        Args:
+            at_once: look in any case.
 
         Raises:
             RayGone: one of them is away for longer than is borne with.
         """
-        if time.monotonic() - self._looked < _EVERY:
+        if time.monotonic() - self._looked < _EVERY and not at_once:
             return
         self._looked = time.monotonic()
         for name, place in self._places.items():
@@ -53,7 +56,7 @@ class Pulse:
             if refused is None:
                 self._seen[name] = time.monotonic()
                 continue
-            allowed = self._patience if refused else max(self._patience, _SILENT)
+            allowed = max(self._patience.get(name, 0.0), 0.0 if refused else _SILENT)
             if time.monotonic() - self._seen[name] > allowed:
                 raise RayGone(f"Ray was ended: its {name} at {place[0]}:{place[1]} is gone")
 

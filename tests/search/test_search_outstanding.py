@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import math
 import os
 import signal
 import socket
@@ -155,15 +154,15 @@ def test_what_fails_around_the_work_is_a_failure_too(desk: Outstanding) -> None:
     ended = wait(desk, desk.hand_out(doing(sys.getsizeof)))  # lacks its argument
     assert (ended.answer, ended.cut) == (None, "")
     assert "TypeError" in ended.reason
+    assert "\x1b" not in ended.reason, "it is no terminal's"
 
 
 def test_a_process_of_rays_that_is_gone_shows_at_once() -> None:
     with socket.create_server(("127.0.0.1", 0)) as there:
         place = there.getsockname()[:2]
-        pulse = Pulse({"head": place}, patience=0.0)
-        pulse._looked = -math.inf
-        pulse.check()
-    pulse.check()  # just looked
-    pulse._looked = -math.inf
+        here, cluster = Pulse({"head": place}, {}), Pulse({"head": place}, {"head": 600.0})
+        here.check(at_once=True)
+    here.check()  # just looked
+    cluster.check(at_once=True)  # it may be started again
     with pytest.raises(RayGone, match=f"its head at 127.0.0.1:{place[1]} is gone"):
-        pulse.check()
+        here.check(at_once=True)
