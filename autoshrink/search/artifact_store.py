@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ from autoshrink.core import Artifact, AutoshrinkError
 if TYPE_CHECKING:
     from autoshrink.search.remote import Remote
 
-__all__ = ["Artifacts"]
+__all__ = ["Artifacts", "read_here", "read_there"]
 
 
 class Artifacts:
@@ -67,22 +67,6 @@ class Artifacts:
             self._write(artifact.key, files)
         return place
 
-    def find(self, artifact: Artifact, others: Sequence[Artifacts] = ()) -> dict[str, bytes] | None:
-        """Read an artifact's files from here, from others, or from their addresses; None where nobody has them."""
-        for place in (self.folder / artifact.key, *(other.folder / artifact.key for other in others)):
-            try:
-                return {name: (place / name).read_bytes() for name in artifact.files}
-            except OSError:
-                continue
-        for address in dict.fromkeys(other.address for other in (self, *others) if other.address is not None):
-            try:
-                files = _remote(address).read(artifact.key)
-            except AutoshrinkError:
-                continue  # it is made again
-            if files is not None and set(files) >= set(artifact.files):
-                return {name: files[name] for name in artifact.files}
-        return None
-
     def _write(self, key: str, files: Mapping[str, bytes]) -> Path:
         place = self.folder / key
         if not place.exists():
@@ -96,6 +80,30 @@ class Artifacts:
             partial.chmod(0o755)
             partial.rename(place)
         return place
+
+
+def read_here(artifact: Artifact, folders: Iterable[Path]) -> dict[str, bytes] | None:
+    """Read an artifact's files from the first of some searches' folders that has them; None where none does."""
+    for folder in folders:
+        try:
+            return {name: (folder / artifact.key / name).read_bytes() for name in artifact.files}
+        except OSError:
+            continue
+    return None
+
+
+def read_there(artifact: Artifact, addresses: Iterable[str | None]) -> dict[str, bytes] | None:
+    """Read an artifact's files from the first address that has them whole; None where none does."""
+    for address in dict.fromkeys(addresses):
+        if address is None:
+            continue
+        try:
+            files = _remote(address).read(artifact.key)
+        except AutoshrinkError:
+            continue  # it is made again
+        if files is not None and set(files) == set(artifact.files):
+            return files
+    return None
 
 
 @cache

@@ -131,6 +131,8 @@ def join(address: str | None, parcel: Path | None = None) -> None:
         return
     try:
         connect(address or "auto", runtime_env={"working_dir": str(parcel)} if parcel else None)
+    except ray.exceptions.RuntimeEnvSetupError as error:
+        raise DeviceError(f"the cluster does not take the target's folder: {error}") from None
     except (ConnectionError, ValueError, RuntimeError) as error:
         if address is not None:
             raise DeviceError(f"--address {address}: no Ray cluster there: {error}") from None

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import secrets
-from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
 from urllib.parse import parse_qsl, unquote, urlencode, urlparse, urlsplit, urlunsplit
 
 from autoshrink.core import AutoshrinkError, SpecError
@@ -44,9 +43,17 @@ class Places:
         return cls(artifacts, study or os.environ.get("AUTOSHRINK_STUDY") or None)
 
     @classmethod
-    def kept(cls, about: Mapping[str, Any]) -> Places:
-        """Read what was written down, with the password that the environment has for the same place."""
-        known = cls(*(about.get(item.name) for item in fields(cls)))
+    def kept(cls, file: Path) -> Places:
+        """Read what was written down, with the password that the environment has for the same place.
+
+        A file that is missing or damaged, as the search beside this one may have it, names no place.
+        """
+        try:
+            about = json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):
+            return cls()
+        found = {item.name: about.get(item.name) for item in fields(cls)} if isinstance(about, dict) else {}
+        known = cls(**{name: value for name, value in found.items() if isinstance(value, str)})
         now = cls.given().artifacts
         return replace(known, artifacts=now) if now is not None and bare(now) == known.artifacts else known
 
@@ -56,8 +63,9 @@ class Places:
         Raises:
             SpecError: the study is elsewhere: its trials don't move.
         """
-        if begun and self.study is not None and bare(self.study) != kept.study:
-            where = f"at {kept.study}" if kept.study else "in its own folder"
+        before = bare(kept.study) if kept.study is not None else None
+        if begun and self.study is not None and bare(self.study) != before:
+            where = f"at {before}" if before else "in its own folder"
             raise SpecError(
                 f"--study {bare(self.study)}: search {name!r} keeps its study {where}: "
                 "resume it without --study (and AUTOSHRINK_STUDY)"

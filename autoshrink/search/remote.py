@@ -6,6 +6,8 @@ what has none is not there yet, and what differs from it is damaged.
 
 from __future__ import annotations
 
+import contextlib
+import ftplib
 import hashlib
 import json
 import posixpath
@@ -42,6 +44,7 @@ class Remote:
         """
         self._where = bare(address)
         self._scheme = address.partition("://")[0] if "://" in address else "file"
+        self._address = address
         self._files, self._root = self._find(address)
 
     def keep(self, key: str, files: Mapping[str, bytes]) -> None:
@@ -83,7 +86,8 @@ class Remote:
     def _write(self, key: str, files: Mapping[str, bytes]) -> None:
         if self._files.exists(f"{self._root}/{key}/{_LAST}"):
             return
-        self._files.makedirs(f"{self._root}/{key}", exist_ok=True)
+        if self._scheme not in _WHOLE:  # those have no folders
+            self._files.makedirs(f"{self._root}/{key}", exist_ok=True)
         about = json.dumps({"sha256": {name: _hash(content) for name, content in files.items()}}).encode()
         for name, content in {**files, _LAST: about}.items():
             place = f"{self._root}/{key}/{name}"
@@ -106,12 +110,12 @@ class Remote:
         try:
             if self._scheme == "s3":
                 return _bucket(address)
-            files, root = fsspec.core.url_to_fs(address)
+            files, root = fsspec.core.url_to_fs(address, skip_instance_cache=True)
         except ImportError as error:
             raise BackendUnavailable(f"--artifacts {self._where}: {first_line(error)}") from None
         except ValueError as error:
             raise SpecError(f"--artifacts {self._where}: {first_line(error)}") from None
-        except OSError as error:
+        except ftplib.all_errors as error:
             raise self._gone(error) from None
         return files, str(root).rstrip("/")
 
@@ -121,10 +125,12 @@ class Remote:
                 return ask()
             except FileNotFoundError:
                 raise
-            except (OSError, EOFError) as error:
+            except ftplib.all_errors as error:  # of all file systems; those of FTP alone are no OSError
                 if pause is None:
                     raise self._gone(error) from None
                 time.sleep(pause)
+                with contextlib.suppress(StorageGone):
+                    self._files, self._root = self._find(self._address)  # the connection may be what is broken
         raise AssertionError("unreachable")
 
     def _gone(self, error: Exception) -> StorageGone:
@@ -137,6 +143,8 @@ def _bucket(address: str) -> tuple[Any, str]:
     from pyarrow.fs import FileSystem
 
     files, root = FileSystem.from_uri(address)
+    if not root:
+        raise ValueError("names no bucket")
     return ArrowFSWrapper(files), str(root).rstrip("/")
 
 

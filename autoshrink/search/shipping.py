@@ -15,7 +15,7 @@ from autoshrink.core import SpecError, Target, show_quantity
 
 __all__ = ["LIMIT", "arrived", "pack", "scratch"]
 
-LIMIT = 256 * 2**20
+LIMIT = 250 * 10**6
 """Bytes that travel at most: Ray's head keeps them in its memory."""
 _TARGET = "target"
 _STAYS = frozenset({".autoshrink", "mlruns", "mlartifacts", "mlflow.db", "node_modules", "__pycache__"})

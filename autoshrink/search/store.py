@@ -18,7 +18,7 @@ from autoshrink.core import Artifact, AutoshrinkError, Candidate, Source, SpecEr
 from autoshrink.core.catalog import is_file
 from autoshrink.core.documents import read_yaml
 from autoshrink.models.arrays import read_array
-from autoshrink.search.artifact_store import Artifacts
+from autoshrink.search.artifact_store import Artifacts, read_here, read_there
 from autoshrink.search.places import DEFAULT_ROOT, Places, store_root
 
 __all__ = ["DEFAULT_ROOT", "Store", "latest", "store_root"]
@@ -200,13 +200,14 @@ class Store:
 
     def find_artifact(self, artifact: Artifact) -> dict[str, bytes] | None:
         """Read an artifact's files from this search, or from another one beside it; None where nobody has them."""
-        beside = [Store(path.parent)._files() for path in sorted(self.folder.parent.glob("*/search.json"))]
-        return self._files().find(artifact, beside)
+        stores = [self, *(Store(path.parent) for path in sorted(self.folder.parent.glob("*/search.json")))]
+        found = read_here(artifact, (store.artifacts for store in stores))
+        return read_there(artifact, (store.places().artifacts for store in stores)) if found is None else found
 
     def places(self) -> Places:
         """Say where artifacts and study are, with passwords where they are known."""
         if self._places is None:
-            self._places = Places.kept(self.read_json("search.json") or {})
+            self._places = Places.kept(self.folder / "search.json")
         return self._places
 
     def settle(self, given: Places) -> Places:
@@ -217,7 +218,7 @@ class Store:
             StorageGone: the place for artifacts does not answer.
         """
         about = self.read_json("search.json") or {}
-        self._places = given.over(Places.kept(about), self.name, begun=bool(self.candidates()))
+        self._places = given.over(self.places(), self.name, begun=bool(self.candidates()))
         if self._places != Places():
             self.write_json("search.json", about | self._places.bare())
         self._files().bring()
