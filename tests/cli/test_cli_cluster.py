@@ -31,7 +31,9 @@ def _trace():
     import autoshrink, ray
     node = ray.get_runtime_context().get_node_id() if ray.is_initialized() else ""
     found = {{"file": __file__, "package": autoshrink.__file__, "node": node, "cwd": os.getcwd()}}
-    Path({folder!r}, uuid.uuid4().hex).write_text(json.dumps(found))
+    partial = Path({folder!r}, uuid.uuid4().hex)
+    partial.write_text(json.dumps(found))
+    partial.rename(partial.with_suffix(".json"))
 
 _trace()
 """
@@ -64,7 +66,8 @@ def test_a_node_that_dies_in_a_cluster_costs_no_candidate(
             for name in ("model.py", "data.py", "weights.safetensors"):  # the nodes have their own
                 (project / name).rename(tmp_path / name)
             wait_for(project, "big", 3, driver)
-            nodes.kill(trainers[0])
+            working = {found["node"] for found in read(traces)}
+            nodes.kill(next(node for node in trainers if node.node_id in working))
             study = json.loads((project / ".autoshrink" / "big" / "search.json").read_text())["study_name"]
             with pytest.raises(SpecError, match="is being searched by another process"):
                 Database(server.url, study)
@@ -77,12 +80,16 @@ def test_a_node_that_dies_in_a_cluster_costs_no_candidate(
         storage.engine.dispose()
     document = json.loads((project / "out.json").read_text())
     _check_front(document, trials)
-    _check_nodes(project, [json.loads(path.read_text()) for path in traces.iterdir()])
+    _check_nodes(project, read(traces))
     kept = [path.read_bytes() for path in (project / ".autoshrink" / "big").rglob("*") if path.is_file()]
     assert not any(b"hush" in content for content in kept), "the password was written down"
     shutil.rmtree(project / ".autoshrink" / "big" / "artifacts")
     autoshrink("pick", "big", "--to", "picked", cwd=project)
     assert list((project / "picked").glob("*.onnx"))
+
+
+def read(traces: Path) -> list[dict[str, str]]:
+    return [json.loads(path.read_text()) for path in traces.glob("*.json")]
 
 
 def _check_front(document: dict[str, Any], trials: list[FrozenTrial]) -> None:
