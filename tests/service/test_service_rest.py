@@ -130,7 +130,7 @@ def test_a_search_is_cancelled_and_gone_on_with(service: Serving) -> None:
     service.wait_for(job, "cancelled")
     failed = service.wait_for(fails, "failed")
     assert failed["code"] == 2
-    assert "model" in failed["reason"], "the last lines of what the search printed"
+    assert "target.yaml" in failed["reason"], "the last lines of what the search printed"
     listed = service.ask("GET", "/v1/jobs?state=cancelled&limit=1", "read").json()
     assert [item["id"] for item in listed["jobs"]] == [waits]
     rest = service.ask("GET", f"/v1/jobs?state=cancelled&after={listed['next']}", "read").json()
