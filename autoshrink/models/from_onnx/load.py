@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import torch
-from onnxruntime.capi import onnxruntime_pybind11_state as state
 from torch import Tensor
 
 from autoshrink.core import SpecError, nearest
@@ -22,15 +21,9 @@ __all__ = ["load_onnx"]
 _AT = ("model",)
 _RELATIVE, _ABSOLUTE = 1e-3, 1e-4
 _FATAL_ONLY = 4
-_ERRORS = (
-    state.Fail,
-    state.InvalidArgument,
-    state.InvalidGraph,
-    state.InvalidProtobuf,
-    state.NotImplemented,
-    state.RuntimeException,
-    state.NoSuchFile,
-)
+_LONGEST = 400
+"""Letters that are told of a reason."""
+_INSTEAD = "or name a function that builds the model, FILE.py:FUNCTION"
 
 
 def load_onnx(name: str, split: Split, code: UserCode) -> OnnxModel:
@@ -46,34 +39,31 @@ def load_onnx(name: str, split: Split, code: UserCode) -> OnnxModel:
             computes something else.
     """
     path = code.path(name, _AT)
-    instead = "or name a function that builds the model, FILE.py:FUNCTION"
     try:
-        graph = read_graph(path)
-        columns = _columns(graph, split)
-        # Whatever an operator's numbers make torch raise is the file's fault, and is told as such.
-        free = "" if graph.batch is None else "export it with a free batch size, "
-        with code.guard(_AT, f"{name} can't be rebuilt of torch layers ({free}{instead})"):
-            model = _try_translate(graph, [(column[: BATCHES[0]], column) for column in columns])
-        if isinstance(model, NotTranslatedError):
-            raise model
-        problem = _difference(model, graph, path, columns)
-    except NotTranslatedError as error:
-        raise code.source.error(_AT, f"{name} can't be rebuilt of torch layers: {error}; {instead}") from None
+        # Whatever the file makes torch or the runtime raise is the file's fault, and is told as such.
+        with code.guard(_AT, f"{name} can't be rebuilt of torch layers ({_INSTEAD})"):
+            model = _try_load(path, split)
     except SpecError as error:
         # What is wrong with the file itself names it alone: the target's line is put before it.
         if not str(error).startswith(f"{path}: "):
             raise
         raise code.source.error(_AT, str(error).replace(f"{path}: ", f"{name} ", 1)) from None
-    if problem:
-        raise code.source.error(_AT, f"{name} rebuilt of torch layers {problem}; {instead}")
+    if isinstance(model, NotTranslatedError):
+        # Operators and values have the names that the file gives them, which may be no text.
+        said = "".join(letter if letter.isprintable() else "?" for letter in str(model)[:_LONGEST])
+        raise code.source.error(_AT, f"{name} can't be rebuilt of torch layers: {said}; {_INSTEAD}")
     return model
 
 
-def _try_translate(graph: Graph, samples: list[tuple[Tensor, ...]]) -> OnnxModel | NotTranslatedError:
+def _try_load(path: Path, split: Split) -> OnnxModel | NotTranslatedError:
     try:
-        return translate(graph, samples)
+        graph = read_graph(path)
+        columns = _columns(graph, split)
+        model = translate(graph, [(column[: BATCHES[0]], column) for column in columns])
+        _check(model, graph, path, columns)
     except NotTranslatedError as error:
         return error
+    return model
 
 
 def _columns(graph: Graph, split: Split) -> list[Tensor]:
@@ -100,23 +90,18 @@ def _columns(graph: Graph, split: Split) -> list[Tensor]:
     return columns
 
 
-def _difference(model: OnnxModel, graph: Graph, path: Path, columns: list[Tensor]) -> str:
-    """Say what the module computes that the file does not."""
-    batch = graph.batch or len(columns[0])
-    rows = torch.arange(batch) % len(columns[0])
+def _check(model: OnnxModel, graph: Graph, path: Path, columns: list[Tensor]) -> None:
+    rows = torch.arange(graph.batch or len(columns[0])) % len(columns[0])
     chosen = [column[rows] for column in columns]
-    wanted = _run(path, graph, chosen)
-    given = _outputs(model, chosen)
-    if problem := _compare(given, wanted):
-        return f"does not compute what ONNX Runtime computes of it: {problem}"
+    if problem := _difference(_outputs(model, chosen), _run(path, graph, chosen)):
+        raise NotTranslatedError(f"the module does not compute what ONNX Runtime computes of the file: {problem}")
     if graph.batch is None:
-        return ""
+        return
     one_by_one = [_outputs(model, [column[at : at + 1] for column in columns]) for at in range(len(columns[0]))]
-    if problem := _compare(_outputs(model, columns), np.concatenate(one_by_one)):
-        return (
-            f"mixes the examples of a batch, as it is fixed to {graph.batch} ({problem}): export it with a free batch"
+    if problem := _difference(_outputs(model, columns), np.concatenate(one_by_one)):
+        raise NotTranslatedError(
+            f"it mixes the examples of a batch, as it is fixed to {graph.batch}: export it with a free one ({problem})"
         )
-    return ""
 
 
 def _outputs(model: OnnxModel, columns: list[Tensor]) -> np.ndarray:
@@ -129,15 +114,13 @@ def _run(path: Path, graph: Graph, columns: list[Tensor]) -> np.ndarray:
     settings.intra_op_num_threads = settings.inter_op_num_threads = 1
     settings.log_severity_level = _FATAL_ONLY
     feed = {item.name: column.numpy().astype(item.dtype) for item, column in zip(graph.inputs, columns, strict=True)}
-    try:
-        session = onnxruntime.InferenceSession(str(path), settings, providers=["CPUExecutionProvider"])
-        return np.asarray(session.run([graph.outputs[0]], feed)[0])
-    except _ERRORS as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise NotTranslatedError(f"ONNX Runtime does not run it on the validation split: {reason}") from None
+    session = onnxruntime.InferenceSession(
+        str(path), settings, providers=["CPUExecutionProvider"], enable_fallback=0
+    )  # fmt: skip
+    return np.asarray(session.run([graph.outputs[0]], feed)[0])
 
 
-def _compare(given: np.ndarray, wanted: np.ndarray) -> str:
+def _difference(given: np.ndarray, wanted: np.ndarray) -> str:
     if given.shape != wanted.shape:
         return f"outputs of shape {given.shape}, not {wanted.shape}"
     if np.allclose(given, wanted, _RELATIVE, _ABSOLUTE * max(1.0, float(np.abs(wanted).max(initial=0)))):

@@ -20,6 +20,7 @@ from autoshrink.models.onnx.check import check_file
 __all__ = ["Graph", "Input", "Node", "NotTranslatedError", "read_graph", "to_tensor"]
 
 _OWN = ("", "ai.onnx")
+_MOST_EXAMPLES = 1024
 _OLDEST = 11
 """Opset before which operators took their shapes as attributes."""
 _INPUTS: dict[int, type[np.generic]] = {
@@ -98,6 +99,8 @@ def read_graph(path: Path) -> Graph:
     inputs = tuple(_input(value) for value in graph.input if value.name not in constants)
     if not inputs or not graph.output:
         raise NotTranslatedError("it has no input or no output")
+    if (inputs[0].batch or 1) > _MOST_EXAMPLES:
+        raise NotTranslatedError(f"it is fixed to {inputs[0].batch} examples: export it with a free batch")
     outputs = tuple(value.name for value in graph.output)
     nodes = tuple(_node(node) for node in graph.node)
     uses = Counter([*outputs, *(name for node in nodes for name in node.inputs)])
