@@ -26,6 +26,7 @@ from autoshrink.console.options import (
     Workers,
 )
 from autoshrink.console.serving import add_service_commands
+from autoshrink.console.submitting import add_client_commands
 
 __all__ = ["app", "main"]
 
@@ -290,3 +291,4 @@ def _reported() -> Iterator[None]:
 
 
 add_service_commands(app, _reported)
+add_client_commands(app, _reported)

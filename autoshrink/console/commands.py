@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.text import Text
 
+from autoshrink.console.given import parse_option, write_json
 from autoshrink.console.live import LiveView
 from autoshrink.console.printing import plain_console
 from autoshrink.console.tables import measurement_table, print_front, short_conditions
@@ -26,7 +27,6 @@ from autoshrink.core import (
     Target,
     catalog_folder,
     find_document,
-    parse_quantity,
 )
 from autoshrink.search.places import Places
 from autoshrink.search.store import Store, latest, store_root
@@ -34,7 +34,7 @@ from autoshrink.search.store import Store, latest, store_root
 if TYPE_CHECKING:
     from autoshrink.service.run import Finished
 
-__all__ = ["apply", "demo", "front", "measure", "pick", "search", "write_json"]
+__all__ = ["apply", "demo", "front", "measure", "pick", "search"]
 
 NO_FRONT = 3
 INTERRUPTED = 130
@@ -249,28 +249,6 @@ def with_settings(target: Target, changes: Mapping[str, Any]) -> Target:
     changed = target.model_copy(update={"search": search})
     changed._source = target.source
     return changed
-
-
-def parse_option(option: str, text: str) -> float:
-    """Read a time given on the command line."""
-    try:
-        return parse_quantity(text, "s")
-    except ValueError as error:
-        raise SpecError(f"{option}: {error}") from None
-
-
-def write_json(document: object, path: Path | None) -> None:
-    """Write one document to a file, or to the standard output for ``-``."""
-    if path is None:
-        return
-    text = json_module.dumps(document, indent=1)
-    if str(path) == "-":
-        print(text)
-        return
-    try:
-        path.write_text(text + "\n", encoding="utf-8")
-    except OSError as error:
-        raise SpecError(f"--json {path}: can't be written: {error}") from None
 
 
 def _scores(candidate: Candidate) -> str:

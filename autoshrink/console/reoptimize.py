@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from autoshrink.console.commands import INTERRUPTED, NO_FRONT, parse_option, write_json
+from autoshrink.console.commands import INTERRUPTED, NO_FRONT
+from autoshrink.console.given import parse_option, write_json
 from autoshrink.console.live import LiveView
 from autoshrink.console.printing import PlainConsole, plain_console
 from autoshrink.console.tables import print_front, short_recipe, show_metric

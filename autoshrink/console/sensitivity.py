@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.table import Table
 from rich.text import Text
 
-from autoshrink.console.commands import write_json
+from autoshrink.console.given import write_json
 from autoshrink.console.printing import plain_console
 from autoshrink.core import LayerSensitivity, Option, Sensitivity, SpecError, Target
 from autoshrink.search.store import store_root
