@@ -120,20 +120,20 @@ def _followed(client: Client, job: str, console: Console, json: Path | None) -> 
 
 
 def _fetch(client: Client, job: str, folder: Path, candidate: int | None, console: Console) -> int:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        taken = any(folder.iterdir())
+    except OSError as error:
+        raise SpecError(f"--fetch {folder}: {error.strerror}") from None
+    if taken:
+        raise SpecError(f"--fetch {folder}: is not empty: name another folder")
     if candidate is None:
         candidate = client.ask("POST", f"/v1/jobs/{job}/pick", json={}).json()["candidate"]
     content = client.ask("GET", f"/v1/jobs/{job}/artifacts/{candidate}").content
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         files = unpack(io.BytesIO(content), folder, _MOST)
-    except FileExistsError as error:
-        raise SpecError(
-            f"--fetch {folder}: {Path(error.filename).name} is there already: name another folder"
-        ) from None
-    except OSError as error:
-        raise SpecError(f"--fetch {folder}: can't be written: {error.strerror}") from None
     except BadArchiveError as error:
-        raise AutoshrinkError(f"what the service sent {error}") from None
+        raise AutoshrinkError(f"what the service sent can't be unpacked: it {error}") from None
     console.print(f"Candidate {candidate} of {job}: {', '.join(file.name for file in files)} in {folder}/")
     return 0
 

@@ -166,7 +166,7 @@ def _renamed(target: Target) -> dict[str, str]:
     return {field: f"{field}{ending}" for field, ending in _DATA.items() if getattr(target, field) is not None}
 
 
-def _events(lines: Iterator[str]) -> Iterator[tuple[str, Event]]:
+def _events(lines: Iterator[Any]) -> Iterator[tuple[str, Event]]:
     parts: dict[str, str] = {}
     for line in lines:
         name, _, value = line.partition(": ")
