@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import random
@@ -26,7 +27,6 @@ from autoshrink.core import (
     Source,
     Target,
     catalog_folder,
-    content_key,
 )
 from autoshrink.models.recovery import RUNGS
 from autoshrink.search.outstanding import Piece
@@ -218,9 +218,9 @@ def cluster(workers: int, device: str) -> Iterator[str]:
 
 def _compressed(recipe: Recipe, rung: int | None, seconds: float) -> Compressed:
     done = len(RUNGS) if rung is None else rung
-    content = json.dumps(simulate(recipe, done)).encode()
+    content = json.dumps({**simulate(recipe, done), "recipe": recipe.key, "rung": done}).encode()
     artifact = Artifact(
-        key=content_key([recipe.key, done]),
+        key=hashlib.sha256(content).hexdigest()[:16],
         backend="onnxruntime",
         files=("model.onnx",),
         size=len(content),

@@ -52,7 +52,10 @@ FileName = Annotated[str, AfterValidator(_file_name)]
 
 
 class Artifact(Frozen):
-    """The deployable files and how they were made; ``key`` is a hash of their content."""
+    """The deployable files and how they were made.
+
+    ``key`` begins the SHA-256 of their contents, one after the other: 16 hexadecimal digits of it.
+    """
 
     key: FileName
     backend: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -58,13 +59,18 @@ class Artifacts:
         """Give the folder of an artifact's files, which are read from the address where this machine has them no more.
 
         Raises:
-            AutoshrinkError: the files at the address are damaged.
+            AutoshrinkError: the files are damaged, here or at the address.
             StorageGone: the address does not answer.
         """
         place = self.folder / artifact.key
         if not place.exists() and self.address is not None and (files := _remote(self.address).read(artifact.key)):
             _check_names(files, artifact)
             self._write(artifact.key, files)
+        if place.exists() and _read(place, artifact) is None:
+            raise AutoshrinkError(
+                f"{place}/: damaged: its files are not those that were measured; delete that folder and run the "
+                "candidate's recipe again with 'autoshrink apply'"
+            )
         return place
 
     def _write(self, key: str, files: Mapping[str, bytes]) -> Path:
@@ -83,13 +89,8 @@ class Artifacts:
 
 
 def read_here(artifact: Artifact, folders: Iterable[Path]) -> dict[str, bytes] | None:
-    """Read an artifact's files from the first of some searches' folders that has them; None where none does."""
-    for folder in folders:
-        try:
-            return {name: (folder / artifact.key / name).read_bytes() for name in artifact.files}
-        except OSError:
-            continue
-    return None
+    """Read an artifact's files from the first of some searches' folders that has them whole; None where none does."""
+    return next((files for folder in folders if (files := _read(folder / artifact.key, artifact)) is not None), None)
 
 
 def read_there(artifact: Artifact, addresses: Iterable[str | None]) -> dict[str, bytes] | None:
@@ -104,6 +105,15 @@ def read_there(artifact: Artifact, addresses: Iterable[str | None]) -> dict[str,
         if files is not None and set(files) == set(artifact.files):
             return files
     return None
+
+
+def _read(place: Path, artifact: Artifact) -> dict[str, bytes] | None:
+    """Read files as they were written, which an artifact's key says; None where one is gone or damaged."""
+    try:
+        files = {name: (place / name).read_bytes() for name in artifact.files}
+    except OSError:
+        return None
+    return files if hashlib.sha256(b"".join(files.values())).hexdigest()[:16] == artifact.key else None
 
 
 @cache

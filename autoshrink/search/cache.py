@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -12,6 +13,8 @@ from autoshrink import __version__
 __all__ = ["Cache"]
 
 _FOLDER = ".cache"
+_SUM = 16
+"""Bytes of the checksum that an entry begins with."""
 _MOST = 4 * 2**30
 """Bytes that one model's cache may hold when a search begins; what was used least recently goes first."""
 
@@ -29,14 +32,15 @@ class Cache:
         self.folder = root / _FOLDER / f"{model}-{__version__}"
 
     def read(self, kind: str, key: str) -> bytes | None:
-        """Read an entry; None when there is none."""
+        """Read an entry; None when there is none, or it is damaged."""
         path = self.folder / kind / key
         try:
-            content = path.read_bytes()
+            kept = path.read_bytes()
             path.touch()
         except OSError:
             return None
-        return content
+        content = kept[_SUM:]
+        return content if kept[:_SUM] == _sum(content) else None
 
     def keep(self, kind: str, key: str, content: bytes) -> None:
         """Write an entry in one step; a full disk only means that it is not kept."""
@@ -46,7 +50,7 @@ class Cache:
             folder.mkdir(parents=True, exist_ok=True)
             with tempfile.NamedTemporaryFile(dir=folder, prefix=".partial-", delete=False) as file:
                 partial = Path(file.name)
-                file.write(content)
+                file.write(_sum(content) + content)
             partial.replace(folder / key)
         except OSError:
             if partial is not None:
@@ -70,6 +74,10 @@ class Cache:
     def clear(self) -> None:
         """Forget everything about this model."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _sum(content: bytes) -> bytes:
+    return hashlib.blake2b(content, digest_size=_SUM).digest()
 
 
 def _used(path: Path) -> float:

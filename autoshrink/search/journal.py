@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,6 +13,8 @@ from optuna.samplers import RandomSampler
 from optuna.storages import JournalStorage
 from optuna.storages.journal import BaseJournalBackend, JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial
+
+from autoshrink.core import AutoshrinkError
 
 __all__ = ["Direction", "Journal"]
 
@@ -29,7 +32,7 @@ class Journal:
 
     def __init__(self, path: Path, name: str, directions: Sequence[Direction]) -> None:
         self._name = name
-        _drop_torn_line(path)
+        _check(path)
         self._file = JournalFileBackend(str(path), _HeldAlready(str(path)))
         self._trials = optuna.create_study(
             storage=JournalStorage(self._file), study_name=name, directions=list(directions), load_if_exists=True
@@ -76,10 +79,23 @@ _RANDOM = RandomSampler()
 """For studies that nothing is asked of."""
 
 
-def _drop_torn_line(path: Path) -> None:
-    """Cut a record that its writer was killed in the middle of: Optuna would write the next one behind it."""
+def _check(path: Path) -> None:
+    """Cut a record that its writer was killed in the middle of: Optuna would write the next one behind it.
+
+    Raises:
+        AutoshrinkError: another one is damaged.
+    """
     if not path.exists():
         return
     content = path.read_bytes()
     if (end := content.rfind(b"\n") + 1) < len(content):
         os.truncate(path, end)
+    for number, line in enumerate(content[:end].splitlines(), start=1):
+        try:
+            whole = "op_code" in json.loads(line)
+        except (ValueError, TypeError, RecursionError):
+            whole = False
+        if not whole:
+            raise AutoshrinkError(
+                f"{path}:{number}: damaged record; without that line the search goes on: the candidates are elsewhere"
+            )

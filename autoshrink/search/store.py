@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import io
 import json
 import os
 import re
@@ -231,8 +232,9 @@ class Store:
         """Keep what an artifact answered on the test split, by its key."""
         self._answers.mkdir(exist_ok=True)
         partial = self._answers / f"{key}.partial"
-        with partial.open("wb") as file:
-            np.save(file, answers, allow_pickle=False)
+        content = io.BytesIO()  # NumPy's own way to a file does not say that the disk is full
+        np.save(content, answers, allow_pickle=False)
+        partial.write_bytes(content.getvalue())
         partial.replace(self._answers / f"{key}.npy")
 
     def answers(self, key: str) -> np.ndarray | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,7 +12,7 @@ from typing import Any
 
 from autoshrink.backends.measuring import fingerprint
 from autoshrink.backends.registry import backend
-from autoshrink.core import DeviceError, Encoding, Front, Refusal, Target
+from autoshrink.core import DeviceError, Encoding, Front, Refusal, Target, show_quantity
 from autoshrink.devices.identity import difference
 from autoshrink.devices.registry import device
 from autoshrink.search.cache import Cache
@@ -30,6 +32,8 @@ from autoshrink.techniques.registry import check_space, draw
 from autoshrink.tracking.tracker import Tracker
 
 __all__ = ["Finished", "check", "load_front", "run"]
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True)
@@ -97,7 +101,7 @@ def run(
     def accepts(encoding: Encoding) -> str:
         return runtime.accepts(encoding, target.hardware)
 
-    with store.locked(), _study(store, places) as database:
+    with _room(store), store.locked(), _study(store, places) as database:
         tracker = Tracker(store.folder, target, store.name, uri)
         workload = workload_of(target)
         store.write_json("workload.json", {"key": workload.key})
@@ -122,6 +126,25 @@ def run(
         example = {str(number): array for number, array in enumerate(workload.example.arrays())}
         tracked = tracker.finish(front, store.artifact_folder, [*plots, *reports], example)
     return Finished(store, front, document, plots, reports[0], tracked, interrupted)
+
+
+@contextmanager
+def _room(store: Store) -> Iterator[None]:
+    """Turn a full disk into one line that says what to do; what was finished is kept.
+
+    Raises:
+        DeviceError: nothing more can be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        free = show_quantity(shutil.disk_usage(store.folder).free, "B")
+        raise DeviceError(
+            f"{error.filename or store.folder}: the disk is full ({free} left): make room, and go on with: "
+            f"autoshrink search --resume {store.name}"
+        ) from None
 
 
 @contextmanager

@@ -143,20 +143,23 @@ class JsonJobStore(MemoryJobStore):  # type: ignore[misc] # APScheduler has no t
 
     def _job(self, entry: Mapping[str, Any]) -> Job:
         schedule = Schedule.model_validate(entry["schedule"])
+        trigger = schedule.trigger()
         due = datetime.datetime.fromisoformat(entry["next"])
+        now = datetime.datetime.now(due.tzinfo)
+        due = min(due, trigger.get_next_fire_time(None, now) or due)  # the clock may have been set back since
         job = Job(
             self._scheduler,
             id=entry["id"],
             func=self._visit,
             args=(entry["id"],),
             kwargs={},
-            trigger=schedule.trigger(),
+            trigger=trigger,
             name=schedule.model_dump_json(exclude_none=True),
             executor="default",
             misfire_grace_time=None,
             coalesce=True,
             max_instances=1,
-            next_run_time=datetime.datetime.now(due.tzinfo) if entry.get("visiting") else due,
+            next_run_time=now if entry.get("visiting") else due,
         )
         job._jobstore_alias = self._alias
         return job

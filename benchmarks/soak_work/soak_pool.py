@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 import sys
 import time
@@ -58,8 +59,8 @@ class Pretending(_Simulated, Pool):
     def _send(self, seconds: float, result: Compressed | Measured | Sensitivity, *, on_device: bool = False) -> Any:
         if isinstance(result, Compressed):
             content = _model(result.files[_FILE].decode())
-            result = replace(result, artifact=result.artifact.model_copy(update={"size": len(content)}))
-            result = replace(result, files={_FILE: content})
+            now = {"size": len(content), "key": hashlib.sha256(content).hexdigest()[:16]}
+            result = replace(result, artifact=result.artifact.model_copy(update=now), files={_FILE: content})
         length = seconds / FASTER * self._chance.uniform(0.7, 1.3)
         task = self._nap.options(resources=self._alone if on_device else {})
         piece = self._outstanding.hand_out(lambda: task.remote(length))

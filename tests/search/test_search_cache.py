@@ -25,6 +25,18 @@ def test_the_latest_come_first_and_torn_files_never(tmp_path: Path) -> None:
     assert list(cache.keys("nothing")) == []
 
 
+def test_a_damaged_entry_is_none(tmp_path: Path) -> None:
+    cache = Cache(tmp_path, "m")
+    cache.keep("weights", "a", b"abc")
+    file = cache.folder / "weights" / "a"
+    whole = file.read_bytes()
+    for damaged in (b"", whole[:-1], whole[:-1] + b"d", whole + b"e"):
+        file.write_bytes(damaged)
+        assert cache.read("weights", "a") is None
+    file.write_bytes(whole)
+    assert cache.read("weights", "a") == b"abc"
+
+
 def test_what_was_used_least_recently_goes_first(tmp_path: Path) -> None:
     cache = Cache(tmp_path, "m")
     for age, key in enumerate("abc"):

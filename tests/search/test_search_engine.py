@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from autoshrink.core import Source, Target
+from autoshrink.search.cache import Cache
 from autoshrink.search.store import Store
 from autoshrink.search.watcher import Progress
 from autoshrink.service.run import Finished, run
@@ -110,7 +111,9 @@ def test_it_says_what_the_space_can_reach_before_it_searches(first: tuple[Finish
 def test_a_structure_is_trained_once(first: tuple[Finished, Stages]) -> None:
     store = first[0].store
     cache = store.folder.parent / ".cache"
-    starts = {path.name.partition("-")[0]: path.read_text() for path in cache.glob("*/starts/*")}
+    [model] = cache.iterdir()
+    kept = Cache(store.folder.parent, model.name.partition("-")[0])
+    starts = {key.partition("-")[0]: (kept.read("starts", key) or b"").decode() for key in kept.keys("starts")}
     measured = [c.recipe for c in store.candidates()[1:] if c.outcome == "measured"]
     trained = {
         f"{starts[until(recipe, Stage.STRUCTURE).key]}-{recovery_of(recipe).key}-0"

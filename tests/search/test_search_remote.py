@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import subprocess
@@ -21,7 +22,8 @@ from autoshrink.search.remote import Remote
 from autoshrink.search.store import Store
 
 FILES = {"model.onnx": b"abc" * 1000, "weights.bin": b"\0"}
-ARTIFACT = Artifact(key="k1", backend="onnxruntime", files=tuple(FILES), size=3001)
+KEY = hashlib.sha256(b"".join(FILES.values())).hexdigest()[:16]
+ARTIFACT = Artifact(key=KEY, backend="onnxruntime", files=tuple(FILES), size=3001)
 CANDIDATE = Candidate(id=1, recipe=Recipe(steps=()), outcome="measured", artifact=ARTIFACT)
 TARGET = """\
 model: model.py:build
@@ -73,31 +75,31 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_an_artifact_is_kept_once_and_read_as_it_was_written(tmp_path: Path) -> None:
     place = Remote(f"file://{tmp_path}/kept")
-    assert place.read("k1") is None
+    assert place.read(KEY) is None
     assert place.keys() == set()
-    threads = [threading.Thread(target=place.keep, args=("k1", FILES)) for _ in range(8)]
+    threads = [threading.Thread(target=place.keep, args=(KEY, FILES)) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert Remote(str(tmp_path / "kept")).read("k1") == FILES
-    assert place.keys() == {"k1"}
-    assert {path.name for path in (tmp_path / "kept" / "k1").iterdir()} == {*FILES, "artifact.json"}
+    assert Remote(str(tmp_path / "kept")).read(KEY) == FILES
+    assert place.keys() == {KEY}
+    assert {path.name for path in (tmp_path / "kept" / KEY).iterdir()} == {*FILES, "artifact.json"}
 
 
 def test_what_is_not_whole_is_not_there_and_what_is_damaged_is_named(tmp_path: Path) -> None:
     place = Remote(str(tmp_path))
-    place.keep("k1", FILES)
-    (tmp_path / "k1" / "model.onnx").write_bytes(b"other")
-    with pytest.raises(AutoshrinkError, match=r"k1/model\.onnx: damaged"):
-        place.read("k1")
-    (tmp_path / "k1" / "artifact.json").write_text("[]")
+    place.keep(KEY, FILES)
+    (tmp_path / KEY / "model.onnx").write_bytes(b"other")
+    with pytest.raises(AutoshrinkError, match=rf"{KEY}/model\.onnx: damaged"):
+        place.read(KEY)
+    (tmp_path / KEY / "artifact.json").write_text("[]")
     with pytest.raises(AutoshrinkError, match=r"artifact\.json: damaged"):
-        place.read("k1")
-    (tmp_path / "k1" / "artifact.json").unlink()
-    assert place.read("k1") is None
-    place.keep("k1", FILES)
-    assert place.read("k1") == FILES
+        place.read(KEY)
+    (tmp_path / KEY / "artifact.json").unlink()
+    assert place.read(KEY) is None
+    place.keep(KEY, FILES)
+    assert place.read(KEY) == FILES
 
 
 def test_a_store_finds_its_artifacts_there(tmp_path: Path, target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,8 +107,8 @@ def test_a_store_finds_its_artifacts_there(tmp_path: Path, target: Target, monke
     store = Store.create(tmp_path / "s", target)
     store.keep_artifact("k0", FILES)  # before there was an address
     store.settle(Places.given(str(tmp_path / "kept")))
-    store.keep_artifact("k1", FILES)
-    assert Remote(str(tmp_path / "kept")).keys() == {"k0", "k1"}
+    store.keep_artifact(KEY, FILES)
+    assert Remote(str(tmp_path / "kept")).keys() == {"k0", KEY}
     shutil.rmtree(store.artifacts)
     other = Store.create(tmp_path / "s", target)
     assert other.find_artifact(ARTIFACT) == FILES, "from the address of the search beside it"
@@ -114,7 +116,7 @@ def test_a_store_finds_its_artifacts_there(tmp_path: Path, target: Target, monke
     assert again.find_artifact(ARTIFACT) == FILES
     folder = again.artifact_folder(CANDIDATE)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == FILES
-    assert folder == store.artifacts / "k1"
+    assert folder == store.artifacts / KEY
 
 
 def test_a_place_that_does_not_answer_ends_the_search(tmp_path: Path, target: Target, quick: None) -> None:
@@ -122,24 +124,24 @@ def test_a_place_that_does_not_answer_ends_the_search(tmp_path: Path, target: Ta
     store = Store.create(tmp_path / "s", target)
     store.settle(Places.given(str(tmp_path / "kept")))
     with pytest.raises(StorageGone, match="can't be used") as gone:
-        store.keep_artifact("k1", FILES)
+        store.keep_artifact(KEY, FILES)
     assert gone.value.exit_code == 4
-    assert (store.artifacts / "k1" / "model.onnx").read_bytes() == FILES["model.onnx"], "what was made is here"
+    assert (store.artifacts / KEY / "model.onnx").read_bytes() == FILES["model.onnx"], "what was made is here"
 
 
 def test_a_server_that_asks_for_a_password(tmp_path: Path, quick: None) -> None:
     with serving(tmp_path) as address:
         place = Remote(f"{address}/kept")
-        place.keep("k1", FILES)
-        place.keep("k1", FILES)
-        assert (place.read("k1"), place.read("k2"), place.keys()) == (FILES, None, {"k1"})
+        place.keep(KEY, FILES)
+        place.keep(KEY, FILES)
+        assert (place.read(KEY), place.read("k2"), place.keys()) == (FILES, None, {KEY})
         with pytest.raises(StorageGone, match=r"ftp://me@127.*530 Authentication failed") as refused:
             Remote(f"{address.replace('hush', 'guess')}/kept")
         assert "guess" not in str(refused.value)
     with pytest.raises(StorageGone, match=r"ftp://me@127\S+/kept: can't be used: \S"):
-        place.read("k1")
+        place.read(KEY)
     with serving(tmp_path, address.rpartition(":")[2]):
-        assert place.read("k1") == FILES, "it is connected to again"
+        assert place.read(KEY) == FILES, "it is connected to again"
 
 
 @pytest.mark.parametrize(

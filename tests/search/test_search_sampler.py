@@ -10,7 +10,19 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from autoshrink.core import Accuracy, Candidate, Encoding, Limits, Metric, Recipe, Setting, Space, catalog_folder, names
+from autoshrink.core import (
+    Accuracy,
+    AutoshrinkError,
+    Candidate,
+    Encoding,
+    Limits,
+    Metric,
+    Recipe,
+    Setting,
+    Space,
+    catalog_folder,
+    names,
+)
 from autoshrink.core.measurement import Measurement
 from autoshrink.search.presets import PRESETS, Preset
 from autoshrink.search.sampler import Draw, Sampler
@@ -149,6 +161,24 @@ def test_what_a_killed_driver_told_is_known_and_the_torn_rest_is_cut(tmp_path: P
     assert proposal.recipe.key not in known
     after.tell(proposal, measured(proposal), LIMITS)
     assert [trial.user_attrs["key"] for trial in study(tmp_path).get_trials()] == [*known, proposal.recipe.key]
+
+
+@pytest.mark.parametrize(
+    "damage", [b"\x00\xff garbage\n", b"[1, 2]\n", b'{"op_code": \n'], ids=["bytes", "list", "torn"]
+)
+def test_a_damaged_record_of_the_study_is_named_and_can_be_taken_out(tmp_path: Path, damage: bytes) -> None:
+    first = sampler(tmp_path)
+    for _ in range(3):
+        proposal = first.ask()
+        first.tell(proposal, measured(proposal), LIMITS)
+    journal = tmp_path / "study.journal"
+    whole = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join([*whole[:3], damage, *whole[3:]]))
+    with pytest.raises(AutoshrinkError, match=r"study\.journal:4: damaged record"):
+        sampler(tmp_path)
+    journal.write_bytes(b"".join(whole))
+    sampler(tmp_path)
+    assert len(study(tmp_path).get_trials()) == 3
 
 
 def test_a_dropped_draw_is_not_in_the_study(tmp_path: Path) -> None:

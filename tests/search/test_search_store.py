@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -126,6 +127,23 @@ def test_equal_artifacts_are_kept_once(tmp_path: Path, target: Target) -> None:
         store.keep_artifact("k1", {"model.onnx": b"abc"})
     assert [path.name for path in store.artifacts.iterdir()] == ["k1"]
     assert (store.artifacts / "k1" / "model.onnx").read_bytes() == b"abc"
+
+
+def test_a_damaged_artifact_is_refused_or_taken_from_another_search(tmp_path: Path, target: Target) -> None:
+    files = {"model.onnx": b"what was measured"}
+    key = hashlib.sha256(files["model.onnx"]).hexdigest()[:16]
+    artifact = Artifact(key=key, backend="onnxruntime", files=tuple(files), size=17)
+    candidate = Candidate(id=1, recipe=Recipe(steps=()), outcome="measured", artifact=artifact)
+    first, second = (Store.create(tmp_path, target) for _ in range(2))
+    for store in (first, second):
+        store.keep_artifact(key, files)
+    file = first.artifacts / key / "model.onnx"
+    for damaged in (b"what was", b"what was meazured", b""):
+        file.write_bytes(damaged)
+        with pytest.raises(AutoshrinkError, match=f"{key}/: damaged"):
+            first.artifact_folder(candidate)
+        assert first.find_artifact(artifact) == files
+    assert second.artifact_folder(candidate) == second.artifacts / key
 
 
 def test_a_second_driver_is_refused_and_a_dead_one_holds_nothing(tmp_path: Path, target: Target) -> None:

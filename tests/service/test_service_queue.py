@@ -6,6 +6,7 @@ import os
 import subprocess
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -18,6 +19,7 @@ from serving import serving
 
 from autoshrink.core import AutoshrinkError, BackendUnavailable, SpecError
 from autoshrink.service.server import dispatcher as dispatching
+from autoshrink.service.server import queue as queueing
 from autoshrink.service.server.database import Database
 from autoshrink.service.server.dispatcher import Dispatcher
 from autoshrink.service.server.queue import Queue, State, Submission, WrongStateError, new_id
@@ -159,6 +161,16 @@ def test_a_device_that_is_gone_is_not_asked_again_at_once(desk: Desk) -> None:
     desk.step()
     assert desk.queue.known(job).state is State.QUEUED
     assert desk.runner.begun == [job]
+
+
+def test_a_clock_that_jumps_keeps_no_job_waiting(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits, fails = (desk.queue.submit(wish())[0].id for _ in range(2))
+    desk.queue.start(fails)
+    desk.queue.again(fails, 1, 90.0, "the device is gone")
+    now = time.time()
+    for shift, due in ((0, [waits]), (-86400 * 365, [waits, fails]), (86400, [waits, fails])):
+        monkeypatch.setattr(queueing.time, "time", lambda shift=shift: now + shift)
+        assert [job.id for job in desk.queue.due(9)] == due
 
 
 def test_the_exit_code_of_an_earlier_run_is_not_taken_for_this_one_s(desk: Desk) -> None:

@@ -117,6 +117,20 @@ def test_a_time_that_was_missed_is_made_up_for_once(tmp_path: Path) -> None:
     )
 
 
+def test_a_clock_that_was_set_back_puts_no_visit_off_for_years(tmp_path: Path) -> None:
+    path = tmp_path / "watch.json"
+    first = Running(path)
+    first.add("a", every=3600, due=3600)
+    first.end()
+    kept = json.loads(path.read_text())
+    kept["jobs"][0]["next"] = "2099-01-01T00:00:00+00:00"
+    path.write_text(json.dumps(kept))
+    second = Running(path)
+    [job] = second.scheduler.get_jobs()
+    second.end()
+    assert job.next_run_time < datetime.datetime.now(datetime.UTC) + datetime.timedelta(hours=1)
+
+
 def test_what_was_begun_or_waited_when_the_process_died_is_due_at_once(tmp_path: Path) -> None:
     path, copy = tmp_path / "watch.json", tmp_path / "copy.json"
     first = Running(path)

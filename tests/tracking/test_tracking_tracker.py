@@ -1,9 +1,11 @@
 import json
 import logging
 import shutil
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import mlflow
@@ -12,7 +14,7 @@ import onnxruntime
 import pytest
 from mlflow import MlflowClient
 
-from autoshrink.core import Accuracy, AutoshrinkError, SpecError
+from autoshrink.core import Accuracy, AutoshrinkError, Source, SpecError
 from autoshrink.tracking.cursor import Cursor
 from autoshrink.tracking.register import register
 from autoshrink.tracking.tracker import Tracker
@@ -287,6 +289,64 @@ def test_a_server_that_is_away_for_a_while_gets_everything_once(searched, server
     models = client.search_logged_models([parent.info.experiment_id])
     assert len(models) == 2
     assert picked(searched, 2, "net").uri == "models:/net/1"
+
+
+def test_a_server_that_is_away_when_a_search_begins_gets_everything_once(searched, server):
+    searched.target._source = Source("away-first.yaml")
+    server.cut()
+    tracker = Tracker(searched.folder, searched.target, "digits-1", server.uri)
+    begun = time.monotonic()
+    tracker.start({"processor": "test"}, searched.candidates[0], searched.front().limits)
+    tracker.log(searched.candidates[1])
+    assert time.monotonic() - begun < 5, "it keeps nobody"
+    time.sleep(1.5)  # it has been tried
+    server.mend()
+    for candidate in searched.candidates[2:]:
+        tracker.log(candidate)
+    assert tracker.finish(searched.front(), searched.files, []).startswith(f"{server.uri}/#/experiments/")
+    assert sorted(read_back(server.uri, "away-first")[2]) == [0, 1, 2, 3, 4, 5]
+
+
+def test_a_server_that_is_away_when_a_search_ends_gets_the_rest_later(searched, server):
+    searched.target._source = Source("away-last.yaml")
+    tracker = Tracker(searched.folder, searched.target, "digits-1", server.uri)
+    tracker.start({"processor": "test"}, searched.candidates[0], searched.front().limits)
+    for candidate in searched.candidates[1:]:
+        tracker.log(candidate)
+    wait_for(lambda: all(sent(searched, number) for number in range(6)))
+    server.cut()
+    begun = time.monotonic()
+    assert tracker.finish(searched.front(), searched.files, []).startswith("not complete (")
+    assert time.monotonic() - begun < 30
+    server.mend()
+    assert run_search(searched, None).startswith(f"{server.uri}/#/experiments/")
+    client, parent, children = read_back(server.uri, "away-last")
+    assert sorted(children) == [0, 1, 2, 3, 4, 5]
+    assert len(client.search_logged_models([parent.info.experiment_id])) == 2
+
+
+def test_a_clock_that_jumps_back_loses_no_newer_figures(searched, sqlite, monkeypatch):
+    run_search(searched, sqlite)
+    yesterday = time.time_ns() - 86_400 * 10**9
+    monkeypatch.setattr(time, "time_ns", lambda: yesterday)
+    before = searched.candidates[1]
+    searched.candidates[1] = before.model_copy(update={"accuracy": Accuracy(validation=0.95, test=0.91)})
+    run_search(searched, sqlite)
+    assert read_back(sqlite)[2][1].data.metrics["accuracy.test"] == 0.91
+
+
+def test_a_database_that_somebody_else_holds_gets_everything_once(searched, sqlite):
+    with closing(sqlite3.connect(sqlite.removeprefix("sqlite:///"), isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        tracker = Tracker(searched.folder, searched.target, "digits-1", sqlite)
+        tracker.start({"processor": "test"}, searched.candidates[0], searched.front().limits)
+        for candidate in searched.candidates[1:]:
+            tracker.log(candidate)
+        time.sleep(1)
+        assert not sent(searched, 0)
+        other.execute("ROLLBACK")
+    assert "experiment 'digits'" in tracker.finish(searched.front(), searched.files, [])
+    assert sorted(read_back(sqlite)[2]) == [0, 1, 2, 3, 4, 5]
 
 
 def test_a_picked_candidate_is_registered_once_with_its_alias(searched, sqlite, monkeypatch):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, select, update
+from sqlalchemy import ColumnElement, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from autoshrink.core import AutoshrinkError
@@ -18,6 +18,8 @@ from autoshrink.service.server.database import Database, jobs
 __all__ = ["ENDED", "FullError", "Job", "Queue", "State", "Submission", "WrongStateError", "new_id"]
 
 MOST_QUEUED = 10_000
+_LONGEST = 3600.0
+"""Seconds that no job is put off by."""
 
 
 class State(StrEnum):
@@ -117,7 +119,12 @@ class Queue:
             return known, False
         if self.counts()[State.QUEUED] >= MOST_QUEUED:
             raise FullError(f"{MOST_QUEUED} jobs are waiting already: try again later")
-        row = {**vars(wish), "state": State.QUEUED.value, "submitted": now, "due": now}
+        row = {
+            **vars(wish),
+            "state": State.QUEUED.value,
+            "submitted": now,
+            "due": 0.0,
+        }  # due at once, whatever the clock is set to
         try:
             with self._database.write() as connection:
                 connection.execute(jobs.insert().values(row))
@@ -169,7 +176,9 @@ class Queue:
 
     def due(self, most: int) -> list[Job]:
         """List the jobs that come next."""
-        waiting = (jobs.c.state == State.QUEUED.value, jobs.c.due <= time.time())
+        now = time.time()
+        due = or_(jobs.c.due <= now, jobs.c.due > now + _LONGEST)  # the clock was set back, else
+        waiting = (jobs.c.state == State.QUEUED.value, due)
         with self._database.read() as connection:
             rows = connection.execute(select(*_COLUMNS).where(*waiting).order_by(jobs.c.number).limit(most))
             return [_job(row._mapping) for row in rows]
@@ -194,7 +203,13 @@ class Queue:
     def again(self, job: str, tries: int, delay: float, reason: str) -> bool:
         """Queue a running job again after so many seconds, because its search died."""
         return self._change(
-            job, State.RUNNING, State.QUEUED, tries=tries, due=time.time() + delay, reason=reason, begun=False
+            job,
+            State.RUNNING,
+            State.QUEUED,
+            tries=tries,
+            due=time.time() + delay if delay else 0.0,
+            reason=reason,
+            begun=False,
         )
 
     def settle(self, job: Job, state: State, code: int | None, reason: str) -> bool:
@@ -223,7 +238,7 @@ class Queue:
             WrongStateError: it has not ended, or with a front.
             KeyError: there is none of this id.
         """
-        fresh: dict[str, Any] = {"tries": 0, "code": None, "reason": "", "ended": None, "due": time.time()}
+        fresh: dict[str, Any] = {"tries": 0, "code": None, "reason": "", "ended": None, "due": 0.0}
         for state in (State.CANCELLED, State.FAILED, State.UNMET):
             if self._change(job, state, State.QUEUED, begun=False, **fresh):
                 return self.known(job)
