@@ -6,7 +6,7 @@ import fcntl
 import io
 import json
 import os
-import re
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,11 +20,11 @@ from autoshrink.core.catalog import is_file
 from autoshrink.core.documents import read_yaml
 from autoshrink.models.arrays import read_array
 from autoshrink.search.artifact_store import Artifacts, read_here, read_there
+from autoshrink.search.disk import enough_room
+from autoshrink.search.naming import new_folder
 from autoshrink.search.places import DEFAULT_ROOT, Places, store_root
 
 __all__ = ["DEFAULT_ROOT", "Store", "latest", "store_root"]
-
-_LONGEST_NAME = 150
 
 
 def latest(root: Path) -> str:
@@ -58,35 +58,15 @@ class Store:
 
         Raises:
             SpecError: a search of this name is there already, or the name can't be a folder's.
+            DeviceError: the disk is full.
         """
-        if name is not None and not (re.fullmatch(r"[\w][\w.-]*", name) and len(name.encode()) <= _LONGEST_NAME):
-            raise SpecError(f"--name {name!r}: use letters, digits, '.', '-' and '_', at most {_LONGEST_NAME} bytes")
-        stem = re.sub(r"[^\w.-]+", "-", target.name).encode()[:_LONGEST_NAME].decode(errors="ignore").strip(".-")
-        stem = stem or "search"
-        root.mkdir(parents=True, exist_ok=True)
-        number = 1
-        while True:
-            folder = root / (name or f"{stem}-{number}")
+        with enough_room(root, "search again"):
+            folder = new_folder(root, target.name, name)
             try:
-                folder.mkdir()
-                break
-            except FileExistsError:
-                if name is not None:
-                    raise SpecError(
-                        f"a search {name!r} is there already: use --resume {name} or another name"
-                    ) from None
-                number += 1
-        store = cls(folder)
-        store.artifacts.mkdir()
-        store.write("target.yaml", target.to_yaml())
-        about = {
-            "name": store.name,
-            "target": target.name,
-            "file": target.source.name,
-            "folder": str(target.source.folder),
-        }
-        store.write_json("search.json", about)
-        return store
+                return cls(folder)._begin(target)
+            except OSError:
+                shutil.rmtree(folder, ignore_errors=True)  # nobody could resume it, and its name would be taken
+                raise
 
     @classmethod
     def open(cls, root: Path, name: str | None = None) -> Store:
@@ -289,6 +269,18 @@ class Store:
         if lacking:
             raise AutoshrinkError(f"{path}: damaged: it does not say {' and '.join(lacking)}")
         return data
+
+    def _begin(self, target: Target) -> Store:
+        self.artifacts.mkdir()
+        self.write("target.yaml", target.to_yaml())
+        about = {
+            "name": self.name,
+            "target": target.name,
+            "file": target.source.name,
+            "folder": str(target.source.folder),
+        }
+        self.write_json("search.json", about)
+        return self
 
     def _drop_torn_line(self, descriptor: int) -> int:
         end = self._candidates.read_bytes().rfind(b"\n") + 1

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,11 +10,12 @@ from typing import Any
 
 from autoshrink.backends.measuring import fingerprint
 from autoshrink.backends.registry import backend
-from autoshrink.core import DeviceError, Encoding, Front, Refusal, Target, show_quantity
+from autoshrink.core import DeviceError, Encoding, Front, Refusal, Target
 from autoshrink.devices.identity import difference
 from autoshrink.devices.registry import device
 from autoshrink.search.cache import Cache
 from autoshrink.search.database import Database, opened
+from autoshrink.search.disk import enough_room
 from autoshrink.search.engine import Again, search, search_again
 from autoshrink.search.places import Places, StorageGone
 from autoshrink.search.pulse import RayGone
@@ -32,8 +31,6 @@ from autoshrink.techniques.registry import check_space, draw
 from autoshrink.tracking.tracker import Tracker
 
 __all__ = ["Finished", "check", "load_front", "run"]
-
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True)
@@ -101,7 +98,8 @@ def run(
     def accepts(encoding: Encoding) -> str:
         return runtime.accepts(encoding, target.hardware)
 
-    with _room(store), store.locked(), _study(store, places) as database:
+    on_with = f"go on with: autoshrink search --resume {store.name}"
+    with enough_room(store.folder, on_with), store.locked(), _study(store, places) as database:
         tracker = Tracker(store.folder, target, store.name, uri)
         workload = workload_of(target)
         store.write_json("workload.json", {"key": workload.key})
@@ -126,25 +124,6 @@ def run(
         example = {str(number): array for number, array in enumerate(workload.example.arrays())}
         tracked = tracker.finish(front, store.artifact_folder, [*plots, *reports], example)
     return Finished(store, front, document, plots, reports[0], tracked, interrupted)
-
-
-@contextmanager
-def _room(store: Store) -> Iterator[None]:
-    """Turn a full disk into one line that says what to do; what was finished is kept.
-
-    Raises:
-        DeviceError: nothing more can be written.
-    """
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in _FULL:
-            raise
-        free = show_quantity(shutil.disk_usage(store.folder).free, "B")
-        raise DeviceError(
-            f"{error.filename or store.folder}: the disk is full ({free} left): make room, and go on with: "
-            f"autoshrink search --resume {store.name}"
-        ) from None
 
 
 @contextmanager

@@ -6,10 +6,14 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from commands import autoshrink
+
+from autoshrink.core import DeviceError, Target
+from autoshrink.search.store import Store
 
 
 @pytest.fixture
@@ -43,3 +47,16 @@ def test_a_full_disk_ends_a_search_with_one_line_and_costs_nothing_that_was_fini
     assert sorted(after) == list(range(4))
     assert all(after[record["id"]]["steps"] == record["recipe"]["steps"] for record in before)
     assert document["front"]
+
+
+def test_a_disk_that_is_full_before_a_search_begins_leaves_no_half_of_it(project: Path, small_disk: Path) -> None:
+    target = Target.read(project / "target.yaml")
+    filler = small_disk / "filler"
+    with suppress(OSError), filler.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+    with pytest.raises(DeviceError, match=r"the disk is full .*: make room, and search again"):
+        Store.create(small_disk, target, "one")
+    assert list(small_disk.iterdir()) == [filler]
+    filler.unlink()
+    assert Store.create(small_disk, target, "one").target().name == target.name
