@@ -31,12 +31,29 @@ class Journal:
     """
 
     def __init__(self, path: Path, name: str, directions: Sequence[Direction]) -> None:
+        """Open the file, or begin it.
+
+        Raises:
+            AutoshrinkError: it is damaged, but for a torn last line.
+        """
         self._name = name
         _check(path)
         self._file = JournalFileBackend(str(path), _HeldAlready(str(path)))
-        self._trials = optuna.create_study(
-            storage=JournalStorage(self._file), study_name=name, directions=list(directions), load_if_exists=True
-        ).get_trials(deepcopy=False)
+        try:
+            self._trials = optuna.create_study(
+                storage=JournalStorage(self._file), study_name=name, directions=list(directions), load_if_exists=True
+            ).get_trials(deepcopy=False)
+        except (
+            KeyError,
+            TypeError,
+            ValueError,
+            AssertionError,
+        ) as error:
+            # Every record is whole, but one makes no sense.
+            raise AutoshrinkError(
+                f"{path}: damaged: {type(error).__name__}: {error}; without that file the search goes on: the "
+                "candidates are elsewhere"
+            ) from None
         self._head = next(iter(self._file.read_logs(0)))
 
     def take(self) -> list[FrozenTrial]:
@@ -75,6 +92,9 @@ class _OneTrial(BaseJournalBackend):
         self._logs += logs
 
 
+_STUDY, _TRIAL = 0, 4
+"""Optuna's numbers for the two records that a search writes."""
+_NEEDED = {_STUDY: {"study_name", "directions"}, _TRIAL: {"study_id", "state", "datetime_start", "distributions"}}
 _RANDOM = RandomSampler()
 """For studies that nothing is asked of."""
 
@@ -90,12 +110,19 @@ def _check(path: Path) -> None:
     content = path.read_bytes()
     if (end := content.rfind(b"\n") + 1) < len(content):
         os.truncate(path, end)
-    for number, line in enumerate(content[:end].splitlines(), start=1):
-        try:
-            whole = "op_code" in json.loads(line)
-        except (ValueError, TypeError, RecursionError):
-            whole = False
-        if not whole:
+    for number, line in enumerate(content[:end].split(b"\n")[:-1], start=1):
+        if not _whole(line, first=number == 1):
+            what = "line" if number > 1 else "file"  # the first line says what study the others are of
             raise AutoshrinkError(
-                f"{path}:{number}: damaged record; without that line the search goes on: the candidates are elsewhere"
+                f"{path}:{number}: damaged record; without that {what} the search goes on: the candidates are elsewhere"
             )
+
+
+def _whole(line: bytes, *, first: bool) -> bool:
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    if not isinstance(record, dict) or type(code := record.get("op_code")) is not int or first != (code == _STUDY):
+        return False
+    return record.keys() >= _NEEDED.get(code, set())

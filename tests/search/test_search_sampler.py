@@ -163,22 +163,55 @@ def test_what_a_killed_driver_told_is_known_and_the_torn_rest_is_cut(tmp_path: P
     assert [trial.user_attrs["key"] for trial in study(tmp_path).get_trials()] == [*known, proposal.recipe.key]
 
 
-@pytest.mark.parametrize(
-    "damage", [b"\x00\xff garbage\n", b"[1, 2]\n", b'{"op_code": \n'], ids=["bytes", "list", "torn"]
-)
+DAMAGES = {
+    "bytes": b"\x00\xff garbage\n",
+    "list": b"[1, 2]\n",
+    "torn": b'{"op_code": \n',
+    "text": b'"op_code"\n',
+    "less": b'{"op_code": 4}\n',
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
 def test_a_damaged_record_of_the_study_is_named_and_can_be_taken_out(tmp_path: Path, damage: bytes) -> None:
-    first = sampler(tmp_path)
-    for _ in range(3):
-        proposal = first.ask()
-        first.tell(proposal, measured(proposal), LIMITS)
+    tell_three(tmp_path)
     journal = tmp_path / "study.journal"
     whole = journal.read_bytes().splitlines(keepends=True)
-    journal.write_bytes(b"".join([*whole[:3], damage, *whole[3:]]))
-    with pytest.raises(AutoshrinkError, match=r"study\.journal:4: damaged record"):
+    journal.write_bytes(b"".join([*whole[:2], damage, *whole[3:]]))
+    with pytest.raises(AutoshrinkError, match=r"study\.journal:3: damaged record; without that line"):
         sampler(tmp_path)
-    journal.write_bytes(b"".join(whole))
-    sampler(tmp_path)
+    journal.write_bytes(b"".join([*whole[:2], *whole[3:]]))
+    asked = sampler(tmp_path)
+    asked.tell(proposal := asked.ask(), measured(proposal), LIMITS)
     assert len(study(tmp_path).get_trials()) == 3
+
+
+@pytest.mark.parametrize("damage", [b"?\n", b"", b'{"op_code": 0}\n'], ids=["bytes", "gone", "less"])
+def test_without_its_first_record_a_study_is_begun_anew(tmp_path: Path, damage: bytes) -> None:
+    tell_three(tmp_path)
+    journal = tmp_path / "study.journal"
+    journal.write_bytes(damage + journal.read_bytes().split(b"\n", 1)[1])
+    with pytest.raises(AutoshrinkError, match=r"study\.journal:1: damaged record; without that file"):
+        sampler(tmp_path)
+    journal.unlink()
+    asked = sampler(tmp_path)
+    asked.tell(proposal := asked.ask(), measured(proposal), LIMITS)
+    assert len(study(tmp_path).get_trials()) == 1
+
+
+def test_a_record_that_makes_no_sense_to_optuna_is_no_traceback(tmp_path: Path) -> None:
+    tell_three(tmp_path)
+    with (tmp_path / "study.journal").open("ab") as file:
+        file.write(b'{"op_code": 99}\n')
+    with pytest.raises(AutoshrinkError, match=r"study\.journal: damaged: .*without that file"):
+        sampler(tmp_path)
+
+
+def tell_three(folder: Path) -> None:
+    asked = sampler(folder)
+    for _ in range(3):
+        proposal = asked.ask()
+        asked.tell(proposal, measured(proposal), LIMITS)
 
 
 def test_a_dropped_draw_is_not_in_the_study(tmp_path: Path) -> None:
