@@ -29,9 +29,19 @@ def make_whole(uri: str, fill: Callable[[str], object]) -> None:
         return
     partial = file.with_name(f".{file.name}.{os.getpid()}.partial")
     try:
+        partial.unlink(missing_ok=True)  # of one that was killed and had our number
         fill(f"{_SCHEME}{partial.absolute()}")
-        os.link(partial, file)
-    except FileExistsError:  # another process was faster, and its tables are as good
-        return
+        _name(partial, file)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _name(partial: Path, file: Path) -> None:
+    """Give a file its name, unless another process was faster, whose tables are as good."""
+    try:
+        os.link(partial, file)
+    except FileExistsError:
+        return
+    except OSError:  # a file system that knows no second names, such as FAT
+        if not file.exists():
+            partial.rename(file)

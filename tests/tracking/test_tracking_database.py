@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import pytest
 from mlflow import MlflowClient
 
 from autoshrink.tracking.database import make_whole
@@ -38,6 +41,29 @@ def test_a_process_that_is_killed_while_it_makes_the_tables_leaves_no_half_of_th
     both = [opening(uri) for _ in range(2)]  # two searches begin at once
     assert [process.wait(timeout=120) for process in both] == [0, 0]
     assert [found.name for found in MlflowClient(uri).search_experiments()] == ["Default"]
+
+
+def test_what_a_killed_process_of_the_same_number_left_is_not_gone_on_with(tmp_path: Path) -> None:
+    left = tmp_path / f".mlflow.db.{os.getpid()}.partial"
+    left.write_bytes(b"half of it")
+    make_whole(f"sqlite:///{tmp_path}/mlflow.db", lambda uri: made(uri, b"whole"))
+    assert (tmp_path / "mlflow.db").read_bytes() == b"whole"
+    assert not left.exists()
+
+
+def test_a_file_system_without_second_names_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def link(source: Path, place: Path) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")  # as on FAT
+
+    monkeypatch.setattr(os, "link", link)
+    make_whole(f"sqlite:///{tmp_path}/mlflow.db", lambda uri: made(uri, b"whole"))
+    assert [file.name for file in tmp_path.iterdir()] == ["mlflow.db"]
+    assert (tmp_path / "mlflow.db").read_bytes() == b"whole"
+
+
+def made(uri: str, content: bytes) -> None:
+    with Path(uri.removeprefix("sqlite:///")).open("ab") as file:
+        file.write(content)
 
 
 def test_what_is_there_is_left_alone(tmp_path: Path) -> None:
