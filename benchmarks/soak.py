@@ -58,6 +58,8 @@ class Soak:
     killed: list[str] = field(default_factory=list)
     seen: dict[int, str] = field(default_factory=dict)
     """The key of each candidate that was ever seen as finished."""
+    begun: set[psutil.Process] = field(default_factory=set)
+    """Every process that was ever seen, among them those whose parents were killed."""
     resumed: int = 0
     restarts: int = 0
 
@@ -163,11 +165,13 @@ class Soak:
             words = process.info["cmdline"] or []
             if "search" in words and str(self.store) in words and "python" in Path(words[0]).name:
                 found["driver"].append(process)
+        self.begun.update(found["service"], found["driver"])
         for driver in found["driver"]:
             try:
                 below = driver.children(recursive=True)
             except psutil.NoSuchProcess:
                 continue
+            self.begun.update(below)
             for process in below:
                 with process.oneshot():
                     try:
@@ -183,14 +187,23 @@ class Soak:
     def close(self) -> list[str]:
         """End the service; gives what is left running of this soak."""
         assert self._service is not None
-        mine = {process.pid for kind in self.running().values() for process in kind}
+        self.running()
         self._service.send_signal(signal.SIGTERM)
         self._service.wait(timeout=60)
         self._log.close()
         until = time.monotonic() + 30
-        while (left := [f"{pid}" for pid in mine if psutil.pid_exists(pid)]) and time.monotonic() < until:
+        while (left := [said for process in self.begun if (said := _alive(process))]) and time.monotonic() < until:
             time.sleep(LOOK)
         return left
+
+
+def _alive(process: psutil.Process) -> str:
+    """Say what a process is; empty where it has ended."""
+    try:
+        over = not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+        return "" if over else f"{process.pid} {process.name()}"
+    except psutil.NoSuchProcess:
+        return ""
 
 
 def run(soak: Soak, kills: int) -> None:
@@ -228,7 +241,7 @@ def main() -> int:
             found = checks(soak, kills)
         finally:
             left = soak.close()
-    found["nothing is left running"] = (not left, ", ".join(left) or "nothing")
+    found["nothing is left running"] = (not left, ", ".join(left) or f"none of {len(soak.begun)} processes")
     rows = [(what, "yes" if well else "NO", said) for what, (well, said) in found.items()]
     print_table(
         f"{len(soak.killed)} kills in {time.monotonic() - begun:.0f} s", ["what must hold", "does", "found"], rows

@@ -49,7 +49,10 @@ def checks(soak: Soak, kills: int) -> dict[str, tuple[bool, str]]:
         "ids without a gap": (ids == list(range(len(ids))), f"0 to {ids[-1]}"),
         "no recipe twice": (max(keys.values()) == 1, f"{len(keys)} recipes"),
         "what was seen finished is there": (set(soak.seen) <= set(ids), f"{len(soak.seen)} were seen"),
-        "in the study once": (not twice and not unknown, f"{studied.total()} trials; twice: {twice or 'none'}"),
+        "in the study once": (
+            bool(studied) and not twice and not unknown,
+            f"{studied.total()} trials; twice: {twice or 'none'}",
+        ),
         "in MLflow once": (not wrong, f"{runs.total()} runs; wrong: {wrong or 'none'}"),
         "one run of the search": (parents == 1, str(parents)),
         "the front's files are there": (all(file.is_file() for file in files), f"{len(files)} models"),
