@@ -177,7 +177,7 @@ def test_nothing_finished_is_lost(project: Path) -> None:
         begun = time.monotonic()
         while not records.exists() or records.read_bytes().count(b"\n") < max(count, len(finished) + 1):
             assert time.monotonic() - begun < 120, "no candidate finished"
-            assert driver.poll() is None
+            assert driver.poll() is None, driver.communicate()[0]
             time.sleep(0.05)
         family = family_of(driver.pid)
         os.kill(driver.pid, ending)

@@ -163,6 +163,13 @@ def test_what_a_killed_driver_told_is_known_and_the_torn_rest_is_cut(tmp_path: P
     assert [trial.user_attrs["key"] for trial in study(tmp_path).get_trials()] == [*known, proposal.recipe.key]
 
 
+def test_every_sitting_reads_what_those_before_it_wrote(tmp_path: Path) -> None:
+    for _ in range(3):
+        asked = sampler(tmp_path)
+        asked.tell(proposal := asked.ask(), measured(proposal), LIMITS)
+    assert len(study(tmp_path).get_trials()) == 3
+
+
 DAMAGES = {
     "bytes": b"\x00\xff garbage\n",
     "list": b"[1, 2]\n",

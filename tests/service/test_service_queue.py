@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import tempfile
 import threading
 import time
@@ -15,16 +13,17 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from postgres_server import postgres
 from serving import serving
+from sqlalchemy import delete
 
 from autoshrink.core import AutoshrinkError, BackendUnavailable, SpecError
 from autoshrink.service.server import dispatcher as dispatching
 from autoshrink.service.server import queue as queueing
-from autoshrink.service.server.database import Database
+from autoshrink.service.server.database import Database, jobs
 from autoshrink.service.server.dispatcher import Dispatcher
 from autoshrink.service.server.queue import Queue, State, Submission, WrongStateError, new_id
 
-POSTGRES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
 ENDS = {0: State.FINISHED, 1: State.FAILED, 2: State.FAILED, 3: State.UNMET}
 
 
@@ -78,41 +77,18 @@ class Desk:
 
 
 @pytest.fixture(scope="module")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A PostgreSQL server of our own, reached by a socket in a folder: no port is taken."""
-    if not POSTGRES:
-        pytest.skip("no PostgreSQL: apt-get install postgresql")
-    with tempfile.TemporaryDirectory(prefix="autoshrink-pg-", dir="/tmp") as folder:  # a socket's path must be short
-        place = Path(folder)
-        own = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"] if os.geteuid() == 0 else []
-        if own:
-            subprocess.run(["chown", "nobody:nogroup", place], check=True)
-
-        def run(*command: str) -> None:
-            done = subprocess.run(
-                [*own, *command], cwd=place, env={**os.environ, "HOME": folder}, capture_output=True, text=True
-            )
-            assert done.returncode == 0, done.stdout + done.stderr
-
-        binaries = POSTGRES[-1]
-        run(f"{binaries}/initdb", "-D", f"{place}/data", "-U", "tester", "-A", "trust", "--no-sync", "-E", "UTF8")
-        options = f"-k {place} -c listen_addresses='' -c fsync=off"
-        run(f"{binaries}/pg_ctl", "-D", f"{place}/data", "-o", options, "-l", f"{place}/log", "-w", "start")
-        try:
-            yield f"postgresql+psycopg://tester@/postgres?host={place}"
-        finally:
-            run(f"{binaries}/pg_ctl", "-D", f"{place}/data", "-m", "immediate", "stop")
+def postgresql() -> Iterator[str]:
+    with postgres() as server:
+        yield server.url
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def desk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Desk]:
-    address = request.getfixturevalue("postgres") if request.param == "postgresql" else f"sqlite:///{tmp_path}/x.db"
+    address = request.getfixturevalue("postgresql") if request.param == "postgresql" else f"sqlite:///{tmp_path}/x.db"
     desk = Desk(tmp_path, address)
-    for job in desk.queue.page(None, 100, None):  # of the test before
-        if job.state in (State.QUEUED, State.RUNNING):
-            desk.queue.cancel(job.id)
-            desk.step()
     yield desk
+    with desk.database.write() as connection:  # one server serves all tests
+        connection.execute(delete(jobs))
     desk.database.close()
 
 
@@ -207,8 +183,8 @@ def test_a_key_gives_the_same_job_even_at_the_same_time(desk: Desk) -> None:
         desk.queue.submit(wish("once", "two"))
 
 
-def test_the_service_keeps_its_queue_on_postgresql(postgres: str, tmp_path: Path) -> None:
-    with serving(tmp_path, database=postgres) as service:
+def test_the_service_keeps_its_queue_on_postgresql(postgresql: str, tmp_path: Path) -> None:
+    with serving(tmp_path, database=postgresql) as service:
         assert service.ask("GET", "/readyz", secret="").status_code == 200
         job = service.upload(key="pg").json()["id"]
         assert service.upload(key="pg").json()["id"] == job

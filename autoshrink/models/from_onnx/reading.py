@@ -12,10 +12,11 @@ import numpy as np
 import onnx
 import torch
 from onnx import numpy_helper
+from onnx.external_data_helper import load_external_data_for_model
 from torch import Tensor
 
 from autoshrink.core import SpecError
-from autoshrink.models.onnx.check import check_file
+from autoshrink.models.onnx.check import check_file, load_model
 
 __all__ = ["Graph", "Input", "Node", "NotTranslatedError", "read_graph", "to_tensor"]
 
@@ -86,7 +87,8 @@ def read_graph(path: Path) -> Graph:
     """
     check_file(path)
     try:
-        model = onnx.load(path)
+        model = load_model(path)
+        load_external_data_for_model(model, str(path.parent))
     except (OSError, ValueError, onnx.checker.ValidationError) as error:
         raise SpecError(f"{path}: can't be read: {str(error).partition(chr(10))[0]}") from None
     opset = max((entry.version for entry in model.opset_import if entry.domain in _OWN), default=0)
