@@ -46,7 +46,7 @@ class Again:
     explore: float | None
     """Seconds to search on after that; None for what is left of `revisit`."""
     piece: float
-    """Seconds that a candidate usually takes: with less time left, none is begun."""
+    """Seconds that a candidate may take: with less time left, none is begun."""
     whole: float
     """Seconds to search on for where none of the earlier candidates keeps the limits, unless `explore` says it."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import fcntl
-import statistics
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -108,7 +107,7 @@ def reoptimize(
             known=known,
             revisit=share * begun.seconds,
             explore=time,
-            piece=_usual_seconds(known),
+            piece=_longest_seconds(known),
             whole=begun.seconds,
         )
         finished = run(pending.target(), pending, watcher=watcher, uri=uri, again=again, fresh=begun.fresh)
@@ -170,10 +169,9 @@ def _first_seconds(last: Store) -> float:
     return float((last.read_json("seconds.json") or {}).get("total", 0.0))
 
 
-def _usual_seconds(known: Sequence[Known]) -> float:
-    """Give what a candidate took that was trained, with all that was done for it."""
-    taken = [sum(item.candidate.seconds.values()) for item in known if item.candidate.seconds.get("train")]
-    return statistics.median(taken) if taken else 0.0
+def _longest_seconds(known: Sequence[Known]) -> float:
+    """Give what the dearest candidate took, with all that was done for it: one that is begun is not cut off."""
+    return max((sum(item.candidate.seconds.values()) for item in known), default=0.0)
 
 
 def _with_seed(target: Target, seed: int) -> Target:
