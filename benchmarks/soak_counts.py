@@ -62,11 +62,12 @@ def checks(soak: Soak, kills: int) -> dict[str, tuple[bool, str]]:
 
 
 def _told(soak: Soak) -> collections.Counter[int]:
-    """Count how often the study was told of each candidate."""
+    """Count how often the study was told of each candidate, but for what it suggested again by itself."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     storage = JournalStorage(JournalFileBackend(str(soak.store / soak.job / "study.journal")))
     study = optuna.load_study(study_name=soak.job, storage=storage)
-    return collections.Counter(trial.user_attrs["candidate"] for trial in study.get_trials(deepcopy=False))
+    notes = [trial.user_attrs for trial in study.get_trials(deepcopy=False)]
+    return collections.Counter(note["candidate"] for note in notes if "again" not in note)
 
 
 def _tracked(soak: Soak) -> tuple[int, collections.Counter[int]]:

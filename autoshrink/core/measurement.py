@@ -41,9 +41,14 @@ class Measurement(Frozen):
     conditions: dict[str, Any] = Field(default_factory=dict)
 
 
+_LONGEST_NAME = 255
+
+
 def _file_name(text: str) -> str:
     if text in ("", ".", "..") or any(letter in text for letter in "/\\\0"):
         raise ValueError(f"must be the name of a file in a folder, not {text!r}")
+    if len(text.encode(errors="replace")) > _LONGEST_NAME:
+        raise ValueError(f"must have {_LONGEST_NAME} bytes at most, as names of files do")
     return text
 
 

@@ -54,7 +54,7 @@ class Proposals:
             draw = self._sampler.ask()
             known = self._session.candidate(draw.recipe.key)
             if known is not None:
-                self._sampler.tell(draw, blind(known), self._limits)
+                self._sampler.tell(draw, blind(known), self._limits, again=True)
             elif draw.recipe.key in in_work:
                 self._sampler.drop(draw)
             else:

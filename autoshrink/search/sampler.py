@@ -108,14 +108,17 @@ class Sampler:
             self._unfinished.end(key)
         return proposal
 
-    def tell(self, draw: Draw, candidate: Candidate, limits: Limits) -> None:
+    def tell(self, draw: Draw, candidate: Candidate, limits: Limits, *, again: bool = False) -> None:
         """Say what became of a recipe: its objectives, and by how much it breaks each limit.
 
         Of a stopped candidate an accuracy that is not known is told as the floor. What was refused or failed, or has no
-        figure for an objective, is told as failed, and so is what was stopped before all costs were known.
+        figure for an objective, is told as failed, and so is what was stopped before all costs were known. ``again``
+        says that the study suggested a recipe that it was told of before.
         """
         question = self._open.pop(draw.number)
         notes: dict[str, Any] = {"candidate": candidate.id, "key": draw.recipe.key, "recipe": draw.recipe.describe()}
+        if again:
+            notes["again"] = True
         values, excess = self._figures(candidate, limits)
         if values is None:
             notes["reason"] = candidate.reason[-_LONGEST_REASON:]

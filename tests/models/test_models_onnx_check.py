@@ -57,6 +57,14 @@ def refused(path: Path) -> str:
     return line.removeprefix(f"{path}: ")
 
 
+def test_a_name_that_is_no_text_is_shown_as_it_is(tmp_path: Path) -> None:
+    tensor = external("../w", offset=0)
+    tensor.name = "v" * 100
+    path = written(tmp_path, model(tensor))
+    path.write_bytes(path.read_bytes().replace(b"v" * 100, b"\xff" + b"v" * 99))
+    assert "b'\\xffv" in refused(path)
+
+
 @pytest.fixture
 def cpu() -> Hardware:
     return Hardware(name="here", kind="cpu", backend="onnxruntime", pin=False)

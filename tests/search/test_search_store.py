@@ -203,7 +203,7 @@ def test_a_search_is_opened_only_inside_the_store(tmp_path: Path, target: Target
         Store.open(tmp_path / "s", name)
 
 
-@pytest.mark.parametrize("bad", ["../../secret", "/etc/passwd", "a/b", "..", "", "a\\b", "a\0b"])
+@pytest.mark.parametrize("bad", ["../../secret", "/etc/passwd", "a/b", "..", "", "a\\b", "a\0b", "é" * 200])
 @pytest.mark.parametrize("where", ["key", "files"])
 def test_a_record_can_t_lead_out_of_its_folder(tmp_path: Path, target: Target, bad: str, where: str) -> None:
     store = Store.create(tmp_path, target)

@@ -135,6 +135,8 @@ def _operator(table: Table, codes: list[Table], tensors: int, source: str) -> Op
     inputs, outputs = table.integers(1), table.integers(2)
     if any(not -1 <= index < tensors for index in inputs) or any(not 0 <= index < tensors for index in outputs):
         raise SpecError(f"{source}: an operand of {kind} is not one of the graph's {tensors} tensors")
+    if not inputs or inputs[0] < 0:
+        raise SpecError(f"{source}: {kind} has no input")
     if len(outputs) != 1:
         raise SpecError(f"{source}: {kind} has {len(outputs)} outputs instead of 1")
     if known.get("activation") == "unknown":

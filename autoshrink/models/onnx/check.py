@@ -179,7 +179,8 @@ def _external(tensor: onnx.TensorProto, size: int, path: Path) -> Path:
 
 
 def _named(what: str, name: str) -> str:
-    return f"{what} {(name if len(name) <= _LONGEST_NAME else name[:_LONGEST_NAME] + '…')!r}"
+    shown = repr(name[:_LONGEST_NAME])  # protobuf gives bytes where a name is no UTF-8
+    return f"{what} {shown}" + ("…" if len(name) > _LONGEST_NAME else "")
 
 
 def _shape(dims: Sequence[int]) -> str:

@@ -91,6 +91,25 @@ def test_a_float_network_is_refused():
         read_tflite(net.finish(y))
 
 
+@pytest.mark.parametrize("inputs", [[], [-1]])
+def test_an_operator_without_an_input_is_named(inputs):
+    net = Networks(0)
+    net.input((1, 4))
+    y = net.node((1, 4))
+    net.op(fb.BuiltinOperator.QUANTIZE, inputs, y.index)
+    with pytest.raises(SpecError, match="QUANTIZE has no input"):
+        read_tflite(net.finish(y))
+
+
+def test_numbers_without_an_axis_can_t_be_joined(tmp_path):
+    net = Networks(0)
+    x, y = net.input(()), net.node(())
+    kind = fb.BuiltinOptions.ConcatenationOptions
+    net.op(fb.BuiltinOperator.CONCATENATION, [x.index], y.index, fb.ConcatenationOptionsT(), kind)
+    with pytest.raises(SpecError, match=r"CONCATENATION .* has no axis"):
+        generate(read_tflite(net.finish(y)), tmp_path, core="m4f")
+
+
 @pytest.mark.parametrize(
     ("operator", "message"),
     [

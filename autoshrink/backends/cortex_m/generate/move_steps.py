@@ -16,6 +16,8 @@ __all__ = ["concat_steps", "pad_step", "paddings", "transpose_step"]
 def concat_steps(graph: Graph, op: Op, number: int) -> list[Step]:
     """Make one call for each input of a concatenation."""
     made = graph.tensors[op.outputs[0]]
+    if not made.shape:
+        raise SpecError(f"CONCATENATION {made.name!r} has no axis to join along")
     axis = op.integer("axis") % len(made.shape)
     parts = [graph.tensors[index] for index in op.inputs]
     total = 0
