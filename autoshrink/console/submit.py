@@ -148,12 +148,13 @@ def _front(client: Client, job: str, shown: Mapping[str, Any]) -> dict[str, Any]
 
 def _jobs_table(jobs: list[dict[str, Any]]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("job", "target", "state", "by", "submitted", "candidates"):
+    told = any(job.get("progress") for job in jobs)  # of one job: for a list no search is read
+    for heading in ("job", "target", "state", "by", "submitted", *(["candidates"] if told else [])):
         table.add_column(heading)
     for job in jobs:
-        progress = job.get("progress") or {}
-        tried = f"{progress['finished']} of {progress['wanted']}" if progress else ""
-        table.add_row(job["id"], job["name"], job["state"], job["by"], job["submitted"], tried)
+        progress = job.get("progress")
+        tried = [f"{progress['finished']} of {progress['wanted']}"] if progress else []
+        table.add_row(job["id"], job["name"], job["state"], job["by"], job["submitted"], *tried)
     return table
 
 
